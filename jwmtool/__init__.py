@@ -1,0 +1,3 @@
+"""jwm: an open joint world model for autonomous driving."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,112 @@
+"""`jwm info`: describe an artifact or this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from jwmtool.cli.options import Force, Json, Quiet, Verbose
+
+EXAMPLES = ("jwm info clip/ --sheet sheet.png", "jwm info scene.h5 --json", "jwm info --system")
+
+
+def run(
+    artifacts: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[ARTIFACT]...", help="Clips, scenes, PLY or splat files; - reads paths from stdin."),
+    ] = None,
+    system: Annotated[bool, typer.Option("--system", help="Describe this machine: torch, CUDA, extras.")] = False,
+    sheet: Annotated[
+        Path | None,
+        typer.Option("--sheet", metavar="PNG", help="Also draw a contact sheet (and a clip's path from above)."),
+    ] = None,
+    json: Json = False,
+    force: Force = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Describe clips, scenes and exports, or with --system this machine.
+
+    The facts go to stdout as a table, or with --json as one object a line.
+    """
+    from jwmtool.artifacts.atomic import check_output
+    from jwmtool.cli.parsing import read_paths
+    from jwmtool.errors import UsageError
+
+    if system == bool(artifacts):
+        raise UsageError("expected artifacts or --system, for example: jwm info scene.h5")
+    if system:
+        from jwmtool.cli.system_info import system_info
+
+        return _show("system", system_info(), json)
+    paths = read_paths(artifacts or [])
+    if sheet is not None:
+        if len(paths) != 1:
+            raise UsageError(f"--sheet: expected one artifact, found {len(paths)}")
+        check_output(sheet, force)
+    for path in paths:
+        _show(str(path), _describe(path, sheet, force), json)
+    if sheet is not None:
+        from jwmtool import console
+
+        console.notice(f"wrote {sheet}")
+
+
+def _describe(path: Path, sheet: Path | None, force: bool) -> dict[str, Any]:
+    if path.is_dir():
+        from jwmtool.artifacts.clip_info import describe_clip
+        from jwmtool.artifacts.clip_io import read_clip
+        from jwmtool.artifacts.clip_sheet import write_clip_sheet
+
+        clip = read_clip(path)
+        if sheet is not None:
+            write_clip_sheet(clip, sheet, force)
+        return {"path": str(path), **describe_clip(clip)}
+    from jwmtool.artifacts.scene_files import file_kind, open_scene
+    from jwmtool.artifacts.scene_info import describe_scene
+
+    scene = open_scene(path)
+    if sheet is not None:
+        from jwmtool.rendering.scene_sheet import write_scene_sheet
+
+        write_scene_sheet(scene, sheet, force)
+    facts = describe_scene(scene)
+    kind = file_kind(path)
+    return {"path": str(path), **facts, **({"format": kind, "version": None} if kind != "h5" else {})}
+
+
+def _show(title: str, facts: dict[str, Any], as_json: bool) -> None:
+    import json
+    import sys
+
+    from jwmtool import console
+
+    if as_json:
+        return console.emit(json.dumps(facts, sort_keys=True))
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("", "", show_header=False, title=title, title_justify="left", box=None, pad_edge=False)
+    for name, value in facts.items():
+        table.add_row(Text(name.replace("_", " "), style="bold"), Text(_text(name, value)))
+    # Lines are not cut at the width of a pipe: what reads them may be a program.
+    Console(file=sys.stdout, width=None if sys.stdout.isatty() else 10_000, soft_wrap=not sys.stdout.isatty()).print(
+        table
+    )
+
+
+def _text(name: str, value: Any) -> str:
+    if value is None:
+        return "none"
+    if name == "history":
+        return "\n".join(f"{r.get('time_utc', '?')}  {' '.join(r.get('argv', ['?']))}" for r in value) or "none"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_text('', item)}" for key, item in value.items()) or "none"
+    if isinstance(value, list):
+        return ", ".join(_text("", item) for item in value) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)

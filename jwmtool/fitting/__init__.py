@@ -1,0 +1,1 @@
+"""Per-scene optimization: fit Gaussians to a clip by gradient descent through the rasterizer."""

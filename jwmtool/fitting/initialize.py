@@ -1,0 +1,161 @@
+"""Where fitting starts: points from lidar, sparse points and plane-sweep stereo, and depth to guide the first steps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.ndimage import minimum_filter
+from scipy.spatial import cKDTree
+from torch import Tensor
+
+from jwmtool.artifacts.clip import Clip
+from jwmtool.device import num_threads
+from jwmtool.fitting.growth import seeds_at
+from jwmtool.fitting.parameters import Seeds
+from jwmtool.fitting.settings import FitSettings
+from jwmtool.fitting.views import View, load_views, scene_frame
+from jwmtool.gaussians.rasterize import rasterize_tensors
+from jwmtool.geometry import se3
+from jwmtool.stereo.depth_maps import depth_maps
+from jwmtool.stereo.fill import fill
+
+
+@dataclass(frozen=True)
+class Guide:
+    """What is known of a view's depth before fitting.
+
+    Attributes:
+        depth: [H, W] metres.
+        confidence: [H, W] in [0, 1]; 0: not known.
+    """
+
+    depth: Tensor
+    confidence: Tensor
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a fit starts from."""
+
+    views: list[View]
+    world_from_scene: NDArray[np.float64]
+    seeds: Seeds
+    guides: dict[int, Guide]  # by view
+
+
+def concat(parts: list[Seeds]) -> Seeds:
+    """Join seeds; the first part's opacity serves all."""
+    join = [torch.cat([getattr(p, name) for p in parts]) for name in ("xyz", "rgb", "radius_m", "pixel_m")]
+    return Seeds(*join, opacity=parts[0].opacity)
+
+
+def covering_seeds(views: list[View], guides: dict[int, Guide], known: Seeds | None, settings: FitSettings) -> Seeds:
+    """Lift views, the last first, each only where what is there already does not cover its pixels.
+
+    The last view comes first because a car drives forward: the last to see a surface saw it from nearest.
+    """
+    seeds, stride = known, settings.seed_stride_px
+    for index in sorted(guides, key=lambda i: -views[i].time_us):
+        view, guide = views[index], guides[index]
+        wanted = guide.confidence > 0
+        if view.mask is not None:
+            wanted &= view.mask
+        if seeds is not None:
+            count = len(seeds)
+            quats = torch.tensor([1.0, 0.0, 0.0, 0.0]).expand(count, 4)
+            covered = rasterize_tensors(
+                seeds.xyz, quats, seeds.radius_m[:, None].expand(-1, 3), torch.full((count,), 0.9), seeds.rgb,
+                torch.from_numpy(view.camera.cam_from_world), view.camera,
+            ).alpha  # fmt: skip
+            wanted &= covered < 0.6
+        lattice = torch.zeros_like(wanted)
+        lattice[::stride, ::stride] = True
+        flat = torch.nonzero((wanted & lattice).reshape(-1))[:, 0]
+        new = seeds_at(view, flat, guide.depth, view.image("cpu"), 0.55 * stride, 0.6)
+        seeds = new if seeds is None else concat([seeds, new])
+    if seeds is None:
+        raise ValueError("covering_seeds: nothing to start from")
+    return seeds
+
+
+def start_from_clip(
+    clip: Clip, settings: FitSettings, on_progress: Callable[[float], None] | None = None
+) -> Start:
+    """Load the images, find their depth, and lift it.
+
+    Stereo runs on about as many views as a tenth of the budget allows. Lidar, where the clip has it, overrules stereo
+    and is spread to the pixels between its points; sweeps that belong to withheld frames are left out.
+    """
+    pose = scene_frame(clip)
+    views = load_views(clip, pose)
+    seconds_each = 0.25 * views[0].pixels[..., 0].numel() / 53_000 * 2 / num_threads()
+    affordable = max(8, int(0.1 * settings.budget_s / seconds_each))
+    references = list(range(0, len(views), math.ceil(len(views) / affordable)))
+    pictures = [v.pixels.numpy() for v in views]
+    maps = depth_maps(
+        pictures,
+        [v.camera for v in views],
+        [v.time_us * 1e-6 for v in views],
+        references=references,
+        masks=[None if v.mask is None else v.mask.numpy() for v in views],
+        on_progress=on_progress,
+    )
+    sweeps = usable_sweeps(clip)
+    guides = {}
+    for m in maps:
+        depth, confidence = m.depth, m.confidence
+        if sweeps:
+            nearest = min(sweeps, key=lambda i: abs(clip.lidar[i].time_us - views[m.index].time_us))
+            points = se3.apply(se3.inverse(pose), clip.load_lidar(nearest))
+            depth, confidence = with_lidar(views[m.index], depth, confidence, m.sky, points)
+        confidence = np.where(np.isfinite(depth), confidence, 0.0).astype(np.float32)
+        depth = np.where(np.isfinite(depth), depth, 1000.0).astype(np.float32)
+        guides[m.index] = Guide(torch.from_numpy(depth), torch.from_numpy(confidence))
+    known = sparse_seeds(clip, views, se3.inverse(pose))
+    seeds = covering_seeds(views, guides, known, settings)
+    return Start(views, pose, seeds, guides)
+
+
+def usable_sweeps(clip: Clip) -> list[int]:
+    """Lidar sweeps whose nearest frame is not withheld."""
+    times = clip.times_us
+    nearest = [int(np.abs(times - sweep.time_us).argmin()) for sweep in clip.lidar]
+    return [i for i, frame in enumerate(nearest) if frame not in clip.split.frames]
+
+
+def with_lidar(
+    view: View,
+    depth: NDArray[np.float32],  # [H, W]
+    confidence: NDArray[np.float32],  # [H, W]
+    sky: NDArray[np.bool_],  # [H, W]
+    points: NDArray[np.float64],  # [M, 3] in the scene frame
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Put the depth of lidar points where they are seen, and spread it to the pixels between them."""
+    pixels, z = view.camera.project(points)
+    inside = (z > 0.5) & (pixels >= 0).all(1) & (pixels[:, 0] < view.camera.width) & (pixels[:, 1] < view.camera.height)
+    column, row = pixels[inside].astype(int).T
+    hit = np.full(depth.shape, np.inf)
+    np.minimum.at(hit, (row, column), z[inside])
+    # A point with a much nearer one beside it shines through from behind an edge: the lidar sits elsewhere.
+    seen = np.isfinite(hit) & (hit < 1.1 * minimum_filter(hit, size=5))
+    sure = np.where(confidence >= 0.3, confidence, 0.0)
+    depth = np.where(seen, hit, np.where(np.isfinite(depth), depth, 150.0)).astype(np.float32)
+    sure = np.where(seen, 1.0, sure).astype(np.float32)
+    return fill(depth, sure, view.pixels.numpy().astype(np.float32) / 255, view.camera, sky & ~seen)
+
+
+def sparse_seeds(clip: Clip, views: list[View], scene_from_world: NDArray[np.float64]) -> Seeds | None:
+    """Seeds at the clip's sparse points; None if it has none."""
+    xyz, rgb = clip.load_points()
+    if not len(xyz):
+        return None
+    xyz = se3.apply(scene_from_world, xyz)
+    centers = np.unique([v.camera.world_from_cam[:3, 3] for v in views], axis=0)
+    distance = cKDTree(centers).query(xyz)[0]
+    pixel_m = torch.from_numpy(np.maximum(distance, 0.5) / views[0].camera.K[0, 0]).float()
+    return Seeds(torch.from_numpy(xyz).float(), torch.from_numpy(rgb).float() / 255, pixel_m, pixel_m, 0.6)

@@ -1,0 +1,1 @@
+"""Scores with their protocols, and the report."""

@@ -1,0 +1,74 @@
+"""Rendered depth against lidar."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import minimum_filter
+
+from jwmtool.artifacts.clip import Clip
+from jwmtool.geometry.camera import Camera
+
+RANGE_M = (1.0, 80.0)
+MIN_ALPHA = 0.5
+
+
+def lidar_depth(
+    points: NDArray[np.float64],  # [M, 3] world, metres
+    camera: Camera,  # world pose
+    range_m: tuple[float, float] = RANGE_M,
+) -> NDArray[np.float64]:
+    """Project lidar into a depth image [H, W] in metres; 0 where there is none.
+
+    The lidar sits elsewhere than the camera and sees behind what the camera sees. A pixel keeps its nearest point,
+    and a point is dropped if it lies 1.3 times as far as another one within about W / 200 pixels: steep ground
+    passes, seeing through the edge of a car does not.
+    """
+    pixels, depth = camera.project(points)
+    with np.errstate(invalid="ignore"):
+        inside = (depth >= range_m[0]) & (depth <= range_m[1]) & (pixels >= 0).all(axis=1)
+        inside &= (pixels[:, 0] < camera.width) & (pixels[:, 1] < camera.height)
+    columns, rows = np.floor(pixels[inside]).astype(np.int64).T
+    nearest = np.full((camera.height, camera.width), np.inf)
+    np.minimum.at(nearest, (rows, columns), depth[inside])
+    reach = 2 * max(1, round(camera.width / 200)) + 1
+    occluded = nearest > 1.3 * minimum_filter(nearest, reach, mode="nearest")
+    return np.where(np.isfinite(nearest) & ~occluded, nearest, 0.0)
+
+
+def lidar_at(clip: Clip, time_us: int) -> int | None:
+    """Index of the sweep nearest in time, if it is within half a frame; else None."""
+    if not clip.lidar:
+        return None
+    gaps_us = np.abs(np.array([sweep.time_us for sweep in clip.lidar], np.int64) - time_us)
+    index = int(gaps_us.argmin())
+    return index if gaps_us[index] <= 0.5e6 / clip.rate_hz + 1000 else None
+
+
+def depth_scores(
+    depth_m: NDArray[np.floating],  # [H, W] expected depth
+    alpha: NDArray[np.floating],  # [H, W]
+    truth_m: NDArray[np.floating],  # [H, W], 0: unknown
+    mask: NDArray[np.bool_] | None = None,  # [H, W], False: ignore
+    range_m: tuple[float, float] = RANGE_M,
+) -> dict[str, float] | None:
+    """Absolute relative error, RMSE in metres, share within 1.25, over all pixels with truth; None if there is none.
+
+    A hole is no way out: where the scene has no surface at all (alpha 0) its depth counts as the far end of the range;
+    everywhere depth is clipped to the range. `depth_coverage` is the share of those pixels with alpha of at least 0.5.
+    """
+    known = truth_m > 0.0 if mask is None else (truth_m > 0.0) & mask
+    count = int(known.sum())
+    if count == 0:
+        return None
+    truth = truth_m[known].astype(np.float64)
+    covered = alpha[known]
+    predicted = np.clip(np.where(covered > 1e-6, depth_m[known], range_m[1]).astype(np.float64), *range_m)
+    ratio = np.maximum(predicted / truth, truth / predicted)
+    return {
+        "depth_abs_rel": float((np.abs(predicted - truth) / truth).mean()),
+        "depth_rmse_m": float(np.sqrt(((predicted - truth) ** 2).mean())),
+        "depth_delta1": float((ratio < 1.25).mean()),
+        "depth_coverage": float((covered >= MIN_ALPHA).mean()),
+        "depth_points": float(count),
+    }

@@ -1,0 +1,1 @@
+"""Rendering scenes along cameras, trajectories and from above."""

@@ -1,0 +1,1 @@
+"""Depth from posed neighbours: plane sweep and lifting to points."""

@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# The main job from a clip to a scored video; `make demo` calls it with jwm on the PATH.
+#   CLIP    clip to use; without one, a small synthetic street is made on the spot
+#   BUDGET  time for fitting (90s)
+#   DEMO    folder for the results (demo)
+set -euo pipefail
+out=${DEMO:-demo}
+budget=${BUDGET:-90s}
+clip=${CLIP:-}
+mkdir -p "$out"
+
+if [ -z "$clip" ]; then
+    clip=$out/clip
+    echo "1/4  making a street"
+    python -m jwmtool.worlds.street "$clip" --frames 32 --moving-car --force >/dev/null
+else
+    echo "1/4  taking $clip"
+fi
+jwm info "$clip" --sheet "$out/sheet.png" --force --quiet >/dev/null
+
+echo "2/4  fitting a scene ($budget)"
+jwm reconstruct "$clip" -o "$out/scene.h5" --method optimize --budget "$budget" --force >/dev/null
+
+echo "3/4  rendering"
+jwm render "$out/scene.h5" -o "$out/video.mp4" --compare "$clip" --force >/dev/null
+jwm render "$out/scene.h5" -o "$out/left_1m.mp4" --offset y=1 --force >/dev/null
+jwm render "$out/scene.h5" -o "$out/birds_eye.png" --bev --force >/dev/null
+
+echo "4/4  scoring on the withheld frames"
+jwm score "$out/scene.h5" "$clip" --psnr --ssim -o "$out/scores.json" --report "$out/report.html" --force >/dev/null
+
+cat <<END
+
+  video   $out/video.mp4        recorded and rendered side by side
+          $out/left_1m.mp4      from one metre further left
+          $out/birds_eye.png    from above
+  scene   $out/scene.h5         jwm info $out/scene.h5; jwm export $out/scene.h5 --to ply -o scene.ply
+  report  $out/report.html      scores on frames that were withheld from the fit
+END
