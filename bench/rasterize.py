@@ -1,6 +1,6 @@
 """Time the CPU rasterizer against the vectorized torch twin, forward and forward + backward, in one run.
 
-    python bench/rasterize.py [--num 100000] [--size 800x448] [--json FILE]
+python bench/rasterize.py [--num 100000] [--size 800x448] [--json FILE]
 """
 
 from __future__ import annotations

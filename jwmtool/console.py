@@ -58,7 +58,12 @@ class Progress:
         if _verbosity >= 0 and sys.stderr.isatty():
             from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-            columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeRemainingColumn())
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.fields[note]}"),
+                TimeRemainingColumn(),
+            )
             self._bar = Progress(*columns, console=stderr_console(), transient=True)
             self._bar.start()
             self._task = self._bar.add_task(label, total=total, note="")

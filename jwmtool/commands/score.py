@@ -21,7 +21,7 @@ def run(
         typer.Argument(metavar="PRED", help="Scene, video or folder of frames; - reads its path from stdin."),
     ] = None,
     reference: Annotated[
-        Path | None, typer.Argument(metavar="[REF]", help="Clip, or for a video also a video or folder of frames.")
+        Path | None, typer.Argument(metavar="REF", help="Clip, or for a video also a video or folder of frames.")
     ] = None,
     psnr: Annotated[bool, typer.Option("--psnr", help="Peak signal-to-noise ratio.")] = False,
     ssim: Annotated[bool, typer.Option("--ssim", help="Structural similarity.")] = False,

@@ -202,5 +202,3 @@ class Fit:
             rays = view.camera.moved(np.eye(4)).rays()
             self._rays[view.camera_name] = torch.as_tensor(rays, dtype=torch.float32, device=self.device)
         return self._rays[view.camera_name]
-
-

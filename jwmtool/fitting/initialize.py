@@ -83,9 +83,7 @@ def covering_seeds(views: list[View], guides: dict[int, Guide], known: Seeds | N
     return seeds
 
 
-def start_from_clip(
-    clip: Clip, settings: FitSettings, on_progress: Callable[[float], None] | None = None
-) -> Start:
+def start_from_clip(clip: Clip, settings: FitSettings, on_progress: Callable[[float], None] | None = None) -> Start:
     """Load the images, find their depth, and lift it.
 
     Stereo runs on about as many views as a tenth of the budget allows. Lidar, where the clip has it, overrules stereo

@@ -50,7 +50,13 @@ class Parameters:
         self.unit = seeds.pixel_m[:0].to(device)
         self.rows: dict[str, Tensor] = {}
         width = (settings.sh_degree + 1) ** 2
-        for name, shape in {"offset": (3,), "log_scale": (3,), "quat": (4,), "logit_opacity": (), "sh": (width, 3)}.items():
+        for name, shape in {
+            "offset": (3,),
+            "log_scale": (3,),
+            "quat": (4,),
+            "logit_opacity": (),
+            "sh": (width, 3),
+        }.items():
             self.rows[name] = torch.zeros(0, *shape, device=device).requires_grad_()
         sky = torch.full((6, settings.sky_px, settings.sky_px, 3), 0.7, device=device)
         self.sky = sky.requires_grad_()

@@ -74,7 +74,20 @@ class _Rasterize(torch.autograd.Function):
         )
         ctx.save_for_backward(*tensors)
         ctx.num_intersections = len(isect_slot)
-        ctx.rest = (intrinsics, limits, width, height, splats, counts, first_slot, tile_start, isect_splat, isect_slot, out, tiles)
+        ctx.rest = (
+            intrinsics,
+            limits,
+            width,
+            height,
+            splats,
+            counts,
+            first_slot,
+            tile_start,
+            isect_splat,
+            isect_slot,
+            out,
+            tiles,
+        )
         return torch.from_numpy(out)
 
     @staticmethod
@@ -83,7 +96,20 @@ class _Rasterize(torch.autograd.Function):
         tensors = ctx.saved_tensors
         means, quats, scales, _, _ = (_array(t) for t in tensors[:5])
         view = tensors[5].detach().to(torch.float64).numpy()
-        (intrinsics, limits, width, height, splats, counts, first_slot, tile_start, isect_splat, isect_slot, out, tiles) = ctx.rest
+        (
+            intrinsics,
+            limits,
+            width,
+            height,
+            splats,
+            counts,
+            first_slot,
+            tile_start,
+            isect_splat,
+            isect_slot,
+            out,
+            tiles,
+        ) = ctx.rest
         upstream = _array(grad_out)
         grads = np.empty((len(isect_slot), kernels.NUM_GRADS), np.float32)
         _parallel(

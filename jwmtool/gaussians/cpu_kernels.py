@@ -104,7 +104,9 @@ def _footprint(x, y, z, rotation, g, scales, view, fx, fy, limits):
 
 
 @_jit
-def project(begin, end, means, quats, scales, opacities, colors, view, intrinsics, limits, width, height, near, splats, counts):
+def project(
+    begin, end, means, quats, scales, opacities, colors, view, intrinsics, limits, width, height, near, splats, counts
+):
     """Fill `splats` and the number of tiles touched (`counts`) for Gaussians begin..end.
 
     `intrinsics` is (fx, fy, cx, cy); `limits` bounds -x/z, x/z, -y/z, y/z in the Jacobian (gsplat's 1.3 x view).
@@ -402,9 +404,15 @@ def project_backward(
         w, i, j, k = quats[g, 0] / norm, quats[g, 1] / norm, quats[g, 2] / norm, quats[g, 3] / norm
         e = grad_r
         gw = 2 * (i * (e[2, 1] - e[1, 2]) + j * (e[0, 2] - e[2, 0]) + k * (e[1, 0] - e[0, 1]))
-        gi = 2 * (-2 * i * (e[1, 1] + e[2, 2]) + j * (e[0, 1] + e[1, 0]) + k * (e[0, 2] + e[2, 0]) + w * (e[2, 1] - e[1, 2]))
-        gj = 2 * (i * (e[0, 1] + e[1, 0]) - 2 * j * (e[0, 0] + e[2, 2]) + k * (e[1, 2] + e[2, 1]) + w * (e[0, 2] - e[2, 0]))
-        gk = 2 * (i * (e[0, 2] + e[2, 0]) + j * (e[1, 2] + e[2, 1]) - 2 * k * (e[0, 0] + e[1, 1]) + w * (e[1, 0] - e[0, 1]))
+        gi = 2 * (
+            -2 * i * (e[1, 1] + e[2, 2]) + j * (e[0, 1] + e[1, 0]) + k * (e[0, 2] + e[2, 0]) + w * (e[2, 1] - e[1, 2])
+        )
+        gj = 2 * (
+            i * (e[0, 1] + e[1, 0]) - 2 * j * (e[0, 0] + e[2, 2]) + k * (e[1, 2] + e[2, 1]) + w * (e[0, 2] - e[2, 0])
+        )
+        gk = 2 * (
+            i * (e[0, 2] + e[2, 0]) + j * (e[1, 2] + e[2, 1]) - 2 * k * (e[0, 0] + e[1, 1]) + w * (e[1, 0] - e[0, 1])
+        )
         radial = gw * w + gi * i + gj * j + gk * k
         grad_quats[g, 0] = (gw - radial * w) / norm
         grad_quats[g, 1] = (gi - radial * i) / norm

@@ -70,7 +70,11 @@ class Gaussians:
     def empty(sh_degree: int = 0) -> Gaussians:
         """No Gaussians at all."""
         return Gaussians.static(
-            torch.zeros(0, 3), torch.zeros(0, 4), torch.zeros(0, 3), torch.zeros(0), torch.zeros(0, (sh_degree + 1) ** 2, 3)
+            torch.zeros(0, 3),
+            torch.zeros(0, 4),
+            torch.zeros(0, 3),
+            torch.zeros(0),
+            torch.zeros(0, (sh_degree + 1) ** 2, 3),
         )
 
     def __len__(self) -> int:

@@ -42,7 +42,9 @@ def rasterize(
         directions = torch.nn.functional.normalize(means.detach() - eye, dim=1)
     colors = sh_to_color(gaussians.sh, directions)
     viewmat = torch.from_numpy(camera.cam_from_world)
-    return rasterize_tensors(means, gaussians.quats, gaussians.scales, opacities, colors, viewmat, camera, near_m=near_m)
+    return rasterize_tensors(
+        means, gaussians.quats, gaussians.scales, opacities, colors, viewmat, camera, near_m=near_m
+    )
 
 
 def rasterize_tensors(

@@ -79,7 +79,9 @@ def project(
     tx = safe_z * (x / safe_z).clamp(-limits[0], limits[1])
     ty = safe_z * (y / safe_z).clamp(-limits[2], limits[3])
     zero = torch.zeros_like(z)
-    J = torch.stack([fx / safe_z, zero, -fx * tx / safe_z**2, zero, fy / safe_z, -fy * ty / safe_z**2], 1).reshape(-1, 2, 3)
+    J = torch.stack([fx / safe_z, zero, -fx * tx / safe_z**2, zero, fy / safe_z, -fy * ty / safe_z**2], 1).reshape(
+        -1, 2, 3
+    )
     A = J @ R @ (_rotation(quats) * scales[:, None, :])
     cov = A @ A.transpose(1, 2) + EPS2D * torch.eye(2).to(means)
     a, b, c = cov[:, 0, 0], cov[:, 0, 1], cov[:, 1, 1]

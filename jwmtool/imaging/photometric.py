@@ -31,7 +31,12 @@ def photometric_loss(
     mask: Tensor | None = None,  # [H, W] bool, True counts
     ssim_weight: float = 0.2,
 ) -> Tensor:
-    """Return (1 - w) mean|image - reference| + w (1 - mean SSIM) over the pixels that count; a scalar."""
+    """Return (1 - w) mean|image - reference| + w (1 - mean SSIM) over the pixels that count; a scalar.
+
+    Windows of SSIM that reach under the mask find there the image itself, so that what is masked has no say.
+    """
+    if mask is not None:
+        reference = torch.where(mask[..., None], reference, image.detach())
     if image.is_cuda:
         error, structure = (image - reference).abs().mean(-1), ssim_map(image, reference).mean(0)
         per_pixel = (1 - ssim_weight) * error + ssim_weight * (1 - structure)
@@ -77,7 +82,7 @@ def _norm(size: int) -> NDArray[np.float32]:
 
 @numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
 def _convolve(source, padded, middle, result):  # type: ignore[no-untyped-def]
-    """Separable window over source [H, W] with zeros outside; `padded` [W + 10] and `middle` [H + 10, W] are scratch."""
+    """Separable window over source [H, W], zero outside; `padded` [W + 10] and `middle` [H + 10, W] are scratch."""
     height, width = source.shape
     padded[:] = np.float32(0.0)
     middle[:RADIUS] = np.float32(0.0)
