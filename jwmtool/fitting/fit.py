@@ -22,12 +22,13 @@ from jwmtool.artifacts.scene import Scene
 from jwmtool.console import Progress
 from jwmtool.fitting.growth import draw_wrong_pixels, keep_mask, seeds_at
 from jwmtool.fitting.initialize import Start
-from jwmtool.fitting.parameters import Parameters
+from jwmtool.fitting.parameters import Activated, Parameters
 from jwmtool.fitting.settings import FitSettings
 from jwmtool.fitting.views import View
 from jwmtool.gaussians.exposure import Exposure, apply_exposure
-from jwmtool.gaussians.rasterize import Rendering, rasterize
+from jwmtool.gaussians.rasterize import Rendering, rasterize_tensors
 from jwmtool.gaussians.sky import sample_sky
+from jwmtool.geometry.harmonics import sh_to_color
 from jwmtool.imaging.photometric import photometric_loss
 
 
@@ -83,9 +84,10 @@ class Fit:
         view, s, p = self.views[index], self.settings, self.parameters
         p.set_learning_rates(self.progress)
         image = view.image(self.device)
-        rendering, color = self.render(view, index)
+        gaussians = p.activated()
+        rendering, color = self.render(view, index, gaussians)
         mask = None if view.mask is None else view.mask.to(self.device)
-        loss = photometric_loss(color, image, mask, s.ssim_weight) + self._regularizers(rendering, index)
+        loss = photometric_loss(color, image, mask, s.ssim_weight) + self._regularizers(rendering, index, gaussians)
         value = float(loss.detach())
         if not math.isfinite(value):
             raise FloatingPointError(f"fitting: the loss is {value} at step {self.step}, frame {view.frame}")
@@ -103,10 +105,19 @@ class Fit:
             p.keep(keep_mask(p))
         return value
 
-    def render(self, view: View, index: int) -> tuple[Rendering, Tensor]:
+    def render(self, view: View, index: int, gaussians: Activated) -> tuple[Rendering, Tensor]:
         """Render a view; the color [H, W, 3] is composited with the sky and exposed."""
         p = self.parameters
-        rendering = rasterize(p.gaussians(), view.camera, 0.0)
+        directions = None
+        if self.settings.sh_degree > 0:
+            eye = torch.as_tensor(view.camera.world_from_cam[:3, 3], dtype=torch.float32, device=self.device)
+            directions = torch.nn.functional.normalize(gaussians.means.detach() - eye, dim=1)
+        rendering = rasterize_tensors(
+            *gaussians[:4],
+            sh_to_color(gaussians.sh, directions),
+            torch.from_numpy(view.camera.cam_from_world),
+            view.camera,
+        )
         rotation = torch.as_tensor(view.camera.world_from_cam[:3, :3], dtype=torch.float32, device=self.device)
         sky = sample_sky(p.sky, self._camera_rays(view) @ rotation.T)
         color = rendering.color + (1.0 - rendering.alpha[..., None]) * sky
@@ -114,8 +125,7 @@ class Fit:
 
     def scene(self) -> Scene:
         """The scene as fitted so far."""
-        g = self.parameters.gaussians().detach().to("cpu")
-        g = g.replace(quats=torch.nn.functional.normalize(g.quats, dim=1))
+        g = self.parameters.gaussians()
         exposure = {}
         for name in self.clip.cameras:
             rows = sorted((v.time_us, i) for i, v in enumerate(self.views) if v.camera_name == name)
@@ -156,18 +166,17 @@ class Fit:
             (v, tensors[f"wrong.{i}.pixels"], tensors[f"wrong.{i}.depth"]) for i, v in enumerate(values["wrong"])
         ]
 
-    def _regularizers(self, rendering: Rendering, index: int) -> Tensor:
-        s, p, rows = self.settings, self.parameters, self.parameters.rows
-        loss = s.opacity_weight * torch.sigmoid(rows["logit_opacity"]).mean()
-        loss = loss + s.scale_weight * (rows["log_scale"].exp() / p.unit[:, None]).mean()
+    def _regularizers(self, rendering: Rendering, index: int, gaussians: Activated) -> Tensor:
+        s, p = self.settings, self.parameters
+        loss = s.opacity_weight * gaussians.opacities.mean()
+        loss = loss + s.scale_weight * (gaussians.scales / p.unit[:, None]).mean()
         identity = torch.eye(3, 4, device=self.device)
         loss = loss + s.exposure_weight * ((p.exposure[index] - identity) ** 2).mean()
         guide = self.guides.get(index)
         if guide is not None and s.depth_weight > 0:
-            known = guide.confidence > 0
-            target = guide.depth[known].to(self.device)
-            relative = (target / rendering.depth[known].clamp(min=0.1) - 1.0).abs().clamp(max=1.0)
-            weight = guide.confidence[known].to(self.device) * rendering.alpha[known].detach()
+            target, confidence = guide.depth.to(self.device), guide.confidence.to(self.device)
+            relative = (target / rendering.depth.clamp(min=0.1) - 1.0).abs().clamp(max=1.0)
+            weight = confidence * rendering.alpha.detach()
             loss = loss + s.depth_weight * (1.0 - self.progress) * (weight * relative).mean()
         return loss
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -37,6 +38,16 @@ class Seeds:
         return len(self.xyz)
 
 
+class Activated(NamedTuple):
+    """Means, quaternions (any norm), scales, opacities and harmonics of Gaussians that stand still."""
+
+    means: Tensor
+    quats: Tensor
+    scales: Tensor
+    opacities: Tensor
+    sh: Tensor
+
+
 class Parameters:
     """Rows (one a Gaussian) and globals (sky, exposure), with their Adam state.
 
@@ -69,16 +80,22 @@ class Parameters:
     def __len__(self) -> int:
         return len(self.base)
 
-    def gaussians(self) -> Gaussians:
-        """Activate."""
+    def activated(self) -> Activated:
+        """Activate, with gradients."""
         r = self.rows
-        return Gaussians.static(
+        return Activated(
             self.base + self.unit[:, None] * r["offset"],
             r["quat"],
             torch.exp(r["log_scale"]),
             torch.sigmoid(r["logit_opacity"]),
             r["sh"],
         )
+
+    def gaussians(self) -> Gaussians:
+        """The Gaussians as fitted so far, without gradients, on the CPU."""
+        with torch.no_grad():
+            means, quats, scales, opacities, sh = (t.detach().cpu() for t in self.activated())
+        return Gaussians.static(means, torch.nn.functional.normalize(quats, dim=1), scales, opacities, sh.clone())
 
     def set_learning_rates(self, progress: float) -> None:
         """Decay exponentially with `progress` in [0, 1]."""

@@ -15,7 +15,7 @@ class FitSettings:
         seed: of the order of views and of everything drawn.
         max_gaussians: growth stops there.
         seed_stride_px: one Gaussian to start with in every square of this many pixels.
-        sh_degree: 0 or 1: color that changes with the direction of view.
+        sh_degree: 0 to 3: color that changes with the direction of view.
         sky_px: side of a face of the sky cubemap.
         lr_*: Adam learning rates at the start; position decays to `lr_mean_end`, the others to `lr_end` of the start.
         ssim_weight: share of 1 - SSIM in the photometric loss.

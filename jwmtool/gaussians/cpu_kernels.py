@@ -238,6 +238,15 @@ def composite(tiles, tile_start, isect_splat, splats, width, height, out):
                 out[top + row, left + col, 4] = _ONE - state[1, row, col]
 
 
+@numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=True)
+def _total(values):
+    """Sum of TILE numbers, in the order that suits the machine's vectors."""
+    total = _ZERO
+    for col in range(TILE):
+        total += values[col]
+    return total
+
+
 @_jit
 def composite_backward(tiles, tile_start, isect_splat, isect_slot, splats, width, height, out, grad_out, grads):
     """Gradients of `composite`: fills grads [I, NUM_GRADS] by slot, for the splats of `tiles`.
@@ -249,7 +258,7 @@ def composite_backward(tiles, tile_start, isect_splat, isect_slot, splats, width
     state = np.empty((2, TILE, TILE), np.float32)  # live transmittance, what is still to come of the pixel's total
     upstream = np.empty((5, TILE, TILE), np.float32)
     dx = np.empty(TILE, np.float32)
-    sums = np.empty((9, TILE), np.float32)  # per column: g u, g u dy, g v, g v dy, opacity, r, g, b, depth
+    sums = np.empty((9, TILE), np.float32)  # per column: g u, g u dy, g, g dy, g dy^2, r, g, b, depth
     for tile in tiles:
         left, top = (tile % tiles_x) * TILE, (tile // tiles_x) * TILE
         state[0] = _ONE
@@ -298,30 +307,28 @@ def composite_backward(tiles, tile_start, isect_splat, isect_slot, splats, width
                     grad_alpha = live * shade - behind / (_ONE - alpha)
                     grad_alpha = grad_alpha if (drawn and raw <= _CLAMP) else _ZERO
                     grad_sigma = -raw * grad_alpha
-                    gu, gv = grad_sigma * u, grad_sigma * rdy
+                    gu = grad_sigma * u
                     sums[0, col] += gu
                     sums[1, col] += gu * dy
-                    sums[2, col] += gv
-                    sums[3, col] += gv * dy
-                    sums[4, col] += falloff * grad_alpha
+                    sums[2, col] += grad_sigma
+                    sums[3, col] += grad_sigma * dy
+                    sums[4, col] += grad_sigma * dy * dy
                     sums[5, col] += weight * up_r
                     sums[6, col] += weight * up_g
                     sums[7, col] += weight * up_b
                     sums[8, col] += weight * up_d
-            g = grads[isect_slot[n]]
-            g_u, g_udx, g_v = 0.0, 0.0, 0.0
-            g[3:] = _ZERO
             for col in range(TILE):
-                g_u += sums[0, col]
-                g_udx += sums[0, col] * (offset_x + col)
-                g_v += sums[2, col]
-                g[3] += sums[1, col]
-                g[4] += sums[3, col]
-                for k in range(5):
-                    g[5 + k] += sums[4 + k, col]
-            g[0] = -s[2] * g_u
-            g[1] = -(s[3] * g_u + s[4] * g_v)
-            g[2] = g_udx
+                dx[col] = sums[0, col] * _F(offset_x + col)
+            g = grads[isect_slot[n]]
+            g_u, g_dy = _total(sums[0]), _total(sums[3])
+            g[0] = -p * g_u
+            g[1] = -(q * g_u + r * r * g_dy)
+            g[2] = _total(dx)
+            g[3] = _total(sums[1])
+            g[4] = r * _total(sums[4])
+            g[5] = -_total(sums[2]) / opacity
+            for k in range(4):
+                g[6 + k] = _total(sums[5 + k])
 
 
 @_jit
@@ -333,6 +340,7 @@ def project_backward(
     fx, fy = intrinsics[0], intrinsics[1]
     total = np.empty(NUM_GRADS, np.float64)
     grad_r = np.empty((3, 3), np.float64)
+    gt0, gt1 = np.empty(3, np.float64), np.empty(3, np.float64)
     for g in range(begin, end):
         if counts[g] == 0:
             continue
@@ -362,7 +370,8 @@ def project_backward(
         b0 = (2 * (v00 * a0[0] + v01 * a1[0]), 2 * (v00 * a0[1] + v01 * a1[1]), 2 * (v00 * a0[2] + v01 * a1[2]))
         b1 = (2 * (v01 * a0[0] + v11 * a1[0]), 2 * (v01 * a0[1] + v11 * a1[1]), 2 * (v01 * a0[2] + v11 * a1[2]))
         s = (s0, s1, s2)
-        gt0, gt1 = np.zeros(3), np.zeros(3)
+        gt0[:] = 0.0
+        gt1[:] = 0.0
         for k in range(3):
             along = 0.0
             for i in range(3):
