@@ -10,7 +10,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CHECK_STAMP := $(VENV)/.installed-dev
 TORCH_PIN := constraints/torch-cpu.txt
-TORCH_CPU_INDEX ?= 
+# Where pip finds CPU builds of torch, if not where it looks anyway: the address on PyTorch's "Get started" page.
+TORCH_CPU_INDEX ?=
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST_ARGS ?=
 
@@ -37,7 +38,7 @@ $(STAMP): pyproject.toml $(TORCH_PIN) | $(BIN)/python
 	    $(PIP) install --quiet --editable '.[test]'; \
 	else \
 	    echo "installing into $(VENV), for the CPU ..."; \
-	    $(PIP) install --quiet --retries 1 --extra-index-url $(TORCH_CPU_INDEX) -r $(TORCH_PIN); \
+	    $(PIP) install --quiet $(if $(TORCH_CPU_INDEX),--extra-index-url $(TORCH_CPU_INDEX)) -r $(TORCH_PIN); \
 	    $(PIP) install --quiet --editable '.[test]' -c $(TORCH_PIN); \
 	fi
 	@touch $@

@@ -1,6 +1,8 @@
 """Time the CPU rasterizer against the vectorized torch twin, forward and forward + backward, in one run.
 
-python bench/rasterize.py [--num 100000] [--size 800x448] [--json FILE]
+Usage: python bench/rasterize.py [--num 100000] [--size 800x448] [--device cuda] [--json FILE]
+
+With --device cuda, gsplat is timed instead, without the twin.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import platform
 import resource
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,6 +34,7 @@ def main() -> None:
     parser.add_argument("--num", type=int, default=NUM, help="Gaussians")
     parser.add_argument("--size", type=parse_size, default=(800, 448), help="picture size")
     parser.add_argument("--repeats", type=int, default=10, help="of the kernels; the twin runs twice")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     arguments = parser.parse_args()
     width, height = arguments.size
@@ -53,6 +57,13 @@ def main() -> None:
         "processor": processor(),
         "torch": torch.__version__,
     }
+    if arguments.device == "cuda":
+        from jwmtool.gaussians.gsplat_backend import rasterize_gsplat
+
+        on_gpu = [t.cuda() for t in scene]
+        fast, _ = measure(lambda *tensors: rasterize_gsplat(*tensors, *view), on_gpu, arguments.repeats)
+        result |= {"gpu": torch.cuda.get_device_name(), "forward_ms": fast[0], "forward_backward_ms": fast[1]}
+        return report(result, arguments.json)
     fast, grads = measure(kernels, scene, arguments.repeats)
     result |= {"forward_ms": fast[0], "forward_backward_ms": fast[1]}
     result["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -64,10 +75,15 @@ def main() -> None:
     result["gradient_difference"] = max(
         float((a - b).norm() / b.norm()) for a, b in zip(grads, twin_grads, strict=True)
     )
+    return report(result, arguments.json)
+
+
+def report(result: dict[str, Any], path: Path | None) -> None:
+    """Print a table; write JSON."""
     for name, value in result.items():
         print(f"{name:28} {value:,.4g}" if isinstance(value, float) else f"{name:28} {value}")
-    if arguments.json:
-        arguments.json.write_text(json.dumps(result, indent=1) + "\n")
+    if path:
+        path.write_text(json.dumps(result, indent=1) + "\n")
 
 
 def measure(function, scene: list[Tensor], repeats: int) -> tuple[tuple[float, float], list[Tensor]]:  # type: ignore[no-untyped-def]
@@ -75,14 +91,23 @@ def measure(function, scene: list[Tensor], repeats: int) -> tuple[tuple[float, f
     forward, both = [], []
     for repeat in range(repeats + 1):
         tensors = [t.detach().clone().requires_grad_() for t in scene]
+        synchronize(tensors)
         begin = time.perf_counter()
         out = function(*tensors)
+        synchronize(tensors)
         middle = time.perf_counter()
         (out[..., :3].square().sum() + 0.01 * out[..., 3].sum() + out[..., 4].sum()).backward()
+        synchronize(tensors)
         if repeat:
             forward.append(1e3 * (middle - begin))
             both.append(1e3 * (time.perf_counter() - begin))
     return (float(np.median(forward)), float(np.median(both))), [t.grad for t in tensors if t.grad is not None]
+
+
+def synchronize(tensors: list[Tensor]) -> None:
+    """Wait for the GPU, if that is where the tensors are."""
+    if tensors[0].is_cuda:
+        torch.cuda.synchronize()
 
 
 def num_intersections(out: Tensor) -> int:

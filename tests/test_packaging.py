@@ -26,7 +26,8 @@ def test_the_core_does_not_ask_for_what_pins_numpy() -> None:
     core = PROJECT["project"]["dependencies"]
     assert not any("nuscenes" in line for line in core)
     assert PROJECT["project"]["optional-dependencies"]["nuscenes"][0].startswith("nuscenes-devkit")
-    assert "numpy>=2" in core
+    # nuscenes-devkit asks for numpy below 2: the core must leave room for it, or the extra cannot be installed.
+    assert "numpy>=1.26" in core
 
 
 def test_the_cpu_pin_stands_in_one_place() -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 from jwmtool.artifacts.clip import ClipCamera
 from jwmtool.gaussians.exposure import Exposure
 from jwmtool.gaussians.model import Gaussians
+from jwmtool.geometry import se3
 from jwmtool.geometry.camera import Camera
 
 
@@ -44,7 +45,7 @@ class Scene:
 
     def local(self, camera: Camera) -> Camera:
         """A world camera told in the scene frame."""
-        return camera.in_frame(np.linalg.inv(self.world_from_scene))
+        return camera.in_frame(se3.inverse(self.world_from_scene))
 
     def seconds(self, time_us: int) -> float:
         """Seconds since the scene's time origin."""

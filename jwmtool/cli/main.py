@@ -54,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; return its exit code. Unexpected exceptions, which are bugs, pass through."""
+    # torch's idle OpenMP threads would spin on the cores that the rasterizer's own threads need.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     console.set_verbosity(0)
     set_invocation(list(arguments))
     _stop_like_ctrl_c(signal.SIGTERM)

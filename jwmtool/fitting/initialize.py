@@ -50,8 +50,13 @@ class Start:
 
 def concat(parts: list[Seeds]) -> Seeds:
     """Join seeds; the first part's opacity serves all."""
-    join = [torch.cat([getattr(p, name) for p in parts]) for name in ("xyz", "rgb", "radius_m", "pixel_m")]
-    return Seeds(*join, opacity=parts[0].opacity)
+    return Seeds(
+        torch.cat([p.xyz for p in parts]),
+        torch.cat([p.rgb for p in parts]),
+        torch.cat([p.radius_m for p in parts]),
+        torch.cat([p.pixel_m for p in parts]),
+        parts[0].opacity,
+    )
 
 
 def covering_seeds(views: list[View], guides: dict[int, Guide], known: Seeds | None, settings: FitSettings) -> Seeds:
@@ -141,10 +146,10 @@ def with_lidar(
     np.minimum.at(hit, (row, column), z[inside])
     # A point with a much nearer one beside it shines through from behind an edge: the lidar sits elsewhere.
     seen = np.isfinite(hit) & (hit < 1.1 * minimum_filter(hit, size=5))
-    sure = np.where(confidence >= 0.3, confidence, 0.0)
+    sure = np.where(confidence >= 0.3, confidence, np.float32(0.0))
     depth = np.where(seen, hit, np.where(np.isfinite(depth), depth, 150.0)).astype(np.float32)
     sure = np.where(seen, 1.0, sure).astype(np.float32)
-    return fill(depth, sure, view.pixels.numpy().astype(np.float32) / 255, view.camera, sky & ~seen)
+    return fill(depth, sure, view.image("cpu").numpy(), view.camera, sky & ~seen)
 
 
 def sparse_seeds(clip: Clip, views: list[View], scene_from_world: NDArray[np.float64]) -> Seeds | None:

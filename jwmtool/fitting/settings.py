@@ -32,7 +32,7 @@ class FitSettings:
     max_steps: int | None = None
     seed: int = 0
     max_gaussians: int = 150_000
-    seed_stride_px: int = 2
+    seed_stride_px: int = 3
     sh_degree: int = 0
     sky_px: int = 48
     lr_mean: float = 0.15

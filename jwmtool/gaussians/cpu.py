@@ -123,7 +123,7 @@ class _Rasterize(torch.autograd.Function):
         chunks = [(i, min(i + _CHUNK, n)) for i in range(0, n, _CHUNK)]
         grad_views = np.zeros((len(chunks), 4, 4))
         _parallel(
-            lambda begin, end: kernels.project_backward(
+            lambda begin, end: kernels.project_backward(  # type: ignore[call-arg]
                 begin, end, means, quats, scales, view, intrinsics, limits, splats, first_slot, counts, grads,
                 *results, grad_views[begin // _CHUNK],
             ),

@@ -112,7 +112,7 @@ def interpolate(times: ArrayLike, transforms: Matrix, query: ArrayLike) -> Matri
 
 def look_at(eye: ArrayLike, target: ArrayLike, up: ArrayLike = (0.0, 0.0, 1.0)) -> Matrix:
     """Return world_from_cam [4, 4] of a camera at `eye` looking at `target` (x right, y down, z forward)."""
-    eye, target = np.asarray(eye, np.float64), np.asarray(target, np.float64)
+    eye, target, up = (np.asarray(v, np.float64) for v in (eye, target, up))
     forward = target - eye
     forward /= np.linalg.norm(forward)
     right = np.cross(forward, up)

@@ -11,18 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from jwmtool.imaging.photometric_kernels import RADIUS, WINDOW, channel_loss
 from jwmtool.imaging.similarity import ssim_map
-
-RADIUS = 5
-_WINDOW = np.exp(-0.5 * (np.arange(-RADIUS, RADIUS + 1) / 1.5) ** 2).astype(np.float32)
-_C1, _C2, _TWO = np.float32(0.01**2), np.float32(0.03**2), np.float32(2.0)
 
 
 def photometric_loss(
@@ -56,7 +52,7 @@ class _Photometric(torch.autograd.Function):
         grad = np.empty_like(x)
         norms = _norm(height), _norm(width)
         w = np.float32(ssim_weight)
-        losses = list(_pool(os.getpid()).map(lambda c: _channel(x[c], y[c], weights, *norms, w, grad[c]), range(3)))
+        losses = list(_pool(os.getpid()).map(lambda c: channel_loss(x[c], y[c], weights, *norms, w, grad[c]), range(3)))
         ctx.grad = grad
         return torch.tensor(sum(losses), dtype=image.dtype)
 
@@ -75,85 +71,5 @@ def _pool(process: int) -> ThreadPoolExecutor:
 @lru_cache(maxsize=32)
 def _norm(size: int) -> NDArray[np.float32]:
     """Sum of the window inside the image, by position."""
-    return np.convolve(np.ones(size, np.float32), _WINDOW, mode="same" if size >= 11 else "full")[
-        (0 if size >= 11 else RADIUS) :
-    ][:size].astype(np.float32)
-
-
-@numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
-def _convolve(source, padded, middle, result):  # type: ignore[no-untyped-def]
-    """Separable window over source [H, W], zero outside; `padded` [W + 10] and `middle` [H + 10, W] are scratch."""
-    height, width = source.shape
-    padded[:] = np.float32(0.0)
-    middle[:RADIUS] = np.float32(0.0)
-    middle[height + RADIUS :] = np.float32(0.0)
-    for row in range(height):
-        padded[RADIUS : RADIUS + width] = source[row]
-        for col in range(width):
-            value = np.float32(0.0)
-            for k in range(2 * RADIUS + 1):
-                value += _WINDOW[k] * padded[col + k]
-            middle[row + RADIUS, col] = value
-    for row in range(height):
-        for col in range(width):
-            value = np.float32(0.0)
-            for k in range(2 * RADIUS + 1):
-                value += _WINDOW[k] * middle[row + k, col]
-            result[row, col] = value
-
-
-@numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
-def _channel(x, y, weights, norm_rows, norm_columns, ssim_weight, grad):  # type: ignore[no-untyped-def]
-    """Loss of one channel [H, W] and its gradient; `weights` [H, W] sums to the channel's share."""
-    height, width = x.shape
-    padded = np.empty(width + 2 * RADIUS, np.float32)
-    middle = np.empty((height + 2 * RADIUS, width), np.float32)
-    maps = np.empty((5, height, width), np.float32)
-    product = np.empty((height, width), np.float32)
-    for k in range(5):
-        for row in range(height):
-            for col in range(width):
-                a, b = x[row, col], y[row, col]
-                if k == 0:
-                    product[row, col] = a
-                elif k == 1:
-                    product[row, col] = b
-                elif k == 2:
-                    product[row, col] = a * a
-                elif k == 3:
-                    product[row, col] = b * b
-                else:
-                    product[row, col] = a * b
-        _convolve(product, padded, middle, maps[k])
-    loss = 0.0
-    for row in range(height):
-        part = np.float32(0.0)
-        for col in range(width):
-            inverse = np.float32(1.0) / (norm_rows[row] * norm_columns[col])
-            mx, my = maps[0, row, col] * inverse, maps[1, row, col] * inverse
-            sxx = maps[2, row, col] * inverse - mx * mx
-            syy = maps[3, row, col] * inverse - my * my
-            sxy = maps[4, row, col] * inverse - mx * my
-            d1, d2 = np.float32(1.0) / (mx * mx + my * my + _C1), np.float32(1.0) / (sxx + syy + _C2)
-            light, contrast = (_TWO * mx * my + _C1) * d1, (_TWO * sxy + _C2) * d2
-            w = ssim_weight * weights[row, col]
-            part += w * (np.float32(1.0) - light * contrast)
-            g_xx, g_xy = light * contrast * d2, -_TWO * light * d2
-            g_mx = -contrast * _TWO * (my - light * mx) * d1 - _TWO * mx * g_xx - my * g_xy
-            maps[0, row, col] = w * inverse * g_mx
-            maps[1, row, col] = w * inverse * g_xx
-            maps[2, row, col] = w * inverse * g_xy
-        loss += part
-    for k in range(3):
-        _convolve(maps[k], padded, middle, product)
-        maps[k] = product
-    for row in range(height):
-        part = np.float32(0.0)
-        for col in range(width):
-            difference = x[row, col] - y[row, col]
-            w = (np.float32(1.0) - ssim_weight) * weights[row, col]
-            part += w * abs(difference)
-            structure = maps[0, row, col] + _TWO * x[row, col] * maps[1, row, col] + y[row, col] * maps[2, row, col]
-            grad[row, col] = structure + w * np.sign(difference)
-        loss += part
-    return loss
+    padded = np.convolve(np.ones(size, np.float32), WINDOW, mode="full")
+    return padded[RADIUS : RADIUS + size].astype(np.float32)
