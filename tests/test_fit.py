@@ -23,7 +23,7 @@ from jwmtool.artifacts.scene_io import read_scene
 from jwmtool.artifacts.scene_layout import scene_content_sha256
 from jwmtool.errors import InputError, UsageError
 from jwmtool.fitting.fit import Fit
-from jwmtool.fitting.initialize import start_from_clip, usable_sweeps, with_lidar
+from jwmtool.fitting.initialize import choose_references, start_from_clip, usable_sweeps, with_lidar
 from jwmtool.fitting.session import fit_clip, read_state, state_path, write_state
 from jwmtool.fitting.settings import FitSettings
 from jwmtool.fitting.views import load_views, scene_frame
@@ -123,6 +123,16 @@ def test_a_clip_that_withholds_everything_has_nothing_to_fit(clip: Clip) -> None
     nothing = replace(clip, split=replace(clip.split, frames=tuple(range(len(clip.frames)))))
     with pytest.raises(InputError, match="images to fit"):
         load_views(nothing, scene_frame(nothing))
+
+
+def test_every_camera_gets_a_share_of_the_stereo(clip: Clip) -> None:
+    view = load_views(clip, scene_frame(clip))[0]
+    views = [replace(view, camera_name=name, frame=f) for f in range(6) for name in ("a", "b", "c", "d", "e", "f")]
+    for seconds in (1e-3, 0.05, 1e3):
+        chosen = [views[i] for i in choose_references(views, seconds)]
+        assert {v.camera_name for v in chosen} == set("abcdef")
+        assert len(chosen) >= 12
+    assert len(choose_references(views, 1e3)) == 36
 
 
 def test_exposure_is_interpolated_between_fitted_times() -> None:

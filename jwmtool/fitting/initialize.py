@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import minimum_filter
+from scipy.ndimage import distance_transform_edt, minimum_filter
 from scipy.spatial import cKDTree
 from torch import Tensor
 
@@ -23,6 +23,9 @@ from jwmtool.gaussians.rasterize import rasterize_tensors
 from jwmtool.geometry import se3
 from jwmtool.stereo.depth_maps import depth_maps
 from jwmtool.stereo.fill import fill
+
+
+LIDAR_REACH_PX = 12  # pixels about a lidar point in which stereo has to agree with it
 
 
 @dataclass(frozen=True)
@@ -91,14 +94,13 @@ def covering_seeds(views: list[View], guides: dict[int, Guide], known: Seeds | N
 def start_from_clip(clip: Clip, settings: FitSettings, on_progress: Callable[[float], None] | None = None) -> Start:
     """Load the images, find their depth, and lift it.
 
-    Stereo runs on about as many views as a tenth of the budget allows. Lidar, where the clip has it, overrules stereo
-    and is spread to the pixels between its points; sweeps that belong to withheld frames are left out.
+    Stereo runs on about as many views as a tenth of the budget allows, and on a third of them at least. Lidar, where
+    the clip has it, overrules stereo and is spread to the pixels between its points; sweeps that belong to withheld
+    frames are left out.
     """
     pose = scene_frame(clip)
     views = load_views(clip, pose)
-    seconds_each = 0.25 * views[0].pixels[..., 0].numel() / 53_000 * 2 / num_threads()
-    affordable = max(8, int(0.1 * settings.budget_s / seconds_each))
-    references = list(range(0, len(views), math.ceil(len(views) / affordable)))
+    references = choose_references(views, 0.1 * settings.budget_s)
     pictures = [v.pixels.numpy() for v in views]
     maps = depth_maps(
         pictures,
@@ -124,6 +126,20 @@ def start_from_clip(clip: Clip, settings: FitSettings, on_progress: Callable[[fl
     return Start(views, pose, seeds, guides)
 
 
+def choose_references(views: list[View], seconds: float) -> list[int]:
+    """Views to run stereo on: every view, every second or every third of each camera, as `seconds` allow."""
+    seconds_each = 0.5 * views[0].pixels[..., 0].numel() / 53_000 / num_threads()
+    stride = min(3, max(1, math.ceil(len(views) * seconds_each / seconds)))
+    seen: dict[str, int] = {}
+    chosen = []
+    for index, view in enumerate(views):
+        count = seen.get(view.camera_name, 0)
+        if count % stride == 0:
+            chosen.append(index)
+        seen[view.camera_name] = count + 1
+    return chosen
+
+
 def usable_sweeps(clip: Clip) -> list[int]:
     """Lidar sweeps whose nearest frame is not withheld."""
     times = clip.times_us
@@ -146,7 +162,11 @@ def with_lidar(
     np.minimum.at(hit, (row, column), z[inside])
     # A point with a much nearer one beside it shines through from behind an edge: the lidar sits elsewhere.
     seen = np.isfinite(hit) & (hit < 1.1 * minimum_filter(hit, size=5))
-    sure = np.where(confidence >= 0.3, confidence, np.float32(0.0))
+    # Stereo is kept where it agrees with the nearest lidar point, or where there is none around.
+    away_px, (nearest_row, nearest_column) = distance_transform_edt(~seen, return_indices=True)
+    agrees = np.abs(np.log(np.maximum(depth, 0.1) / np.where(seen, hit, 1.0)[nearest_row, nearest_column])) < 0.25
+    kept = (confidence >= 0.3) & (agrees | (away_px > LIDAR_REACH_PX))
+    sure = np.where(kept, confidence, np.float32(0.0))
     depth = np.where(seen, hit, np.where(np.isfinite(depth), depth, 150.0)).astype(np.float32)
     sure = np.where(seen, 1.0, sure).astype(np.float32)
     return fill(depth, sure, view.image("cpu").numpy(), view.camera, sky & ~seen)
