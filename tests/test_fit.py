@@ -135,6 +135,16 @@ def test_every_camera_gets_a_share_of_the_stereo(clip: Clip) -> None:
     assert len(choose_references(views, 1e3)) == 36
 
 
+def test_the_number_of_gaussians_keeps_its_bound(clip: Clip) -> None:
+    settings = replace(SETTINGS, max_gaussians=600, grow_every=10, grow_fraction=0.5)
+    start = start_from_clip(clip, settings)
+    assert 100 < len(start.seeds) <= 480
+    fit = Fit(clip, start, settings, "cpu")
+    for _ in range(40):
+        fit.take_step()
+    assert len(start.seeds) < len(fit.parameters) <= 600
+
+
 def test_exposure_is_interpolated_between_fitted_times() -> None:
     affine = torch.zeros(2, 3, 4)
     affine[1] = 1.0

@@ -38,7 +38,7 @@ class Fit:
     def __init__(self, clip: Clip, start: Start, settings: FitSettings, device: str) -> None:
         self.clip, self.settings, self.device = clip, settings, device
         self.views, self.world_from_scene = start.views, start.world_from_scene
-        self.guides = start.guides
+        self.guides = {i: g.to(device) for i, g in start.guides.items()}
         self.generator = torch.Generator().manual_seed(settings.seed)
         self.parameters = Parameters(start.seeds, len(self.views), settings, device)
         self.step = 0
@@ -162,8 +162,10 @@ class Fit:
         self.parameters.load_state_dict(tensors)
         self.generator.set_state(tensors["generator"])
         self.step, self.elapsed_s, self._order = values["step"], values["elapsed_s"], list(values["order"])
+        saved = [(tensors[f"wrong.{i}.pixels"], tensors[f"wrong.{i}.depth"]) for i in range(len(values["wrong"]))]
         self._wrong = [
-            (v, tensors[f"wrong.{i}.pixels"], tensors[f"wrong.{i}.depth"]) for i, v in enumerate(values["wrong"])
+            (view, pixels.to(self.device), depth.to(self.device))
+            for view, (pixels, depth) in zip(values["wrong"], saved, strict=True)
         ]
 
     def _regularizers(self, rendering: Rendering, index: int, gaussians: Activated) -> Tensor:
@@ -174,9 +176,8 @@ class Fit:
         loss = loss + s.exposure_weight * ((p.exposure[index] - identity) ** 2).mean()
         guide = self.guides.get(index)
         if guide is not None and s.depth_weight > 0:
-            target, confidence = guide.depth.to(self.device), guide.confidence.to(self.device)
-            relative = (target / rendering.depth.clamp(min=0.1) - 1.0).abs().clamp(max=1.0)
-            weight = confidence * rendering.alpha.detach()
+            relative = (guide.depth / rendering.depth.clamp(min=0.1) - 1.0).abs().clamp(max=1.0)
+            weight = guide.confidence * rendering.alpha.detach()
             loss = loss + s.depth_weight * (1.0 - self.progress) * (weight * relative).mean()
         return loss
 

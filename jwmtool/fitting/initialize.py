@@ -24,7 +24,6 @@ from jwmtool.geometry import se3
 from jwmtool.stereo.depth_maps import depth_maps
 from jwmtool.stereo.fill import fill
 
-
 LIDAR_REACH_PX = 12  # pixels about a lidar point in which stereo has to agree with it
 
 
@@ -39,6 +38,10 @@ class Guide:
 
     depth: Tensor
     confidence: Tensor
+
+    def to(self, device: str) -> Guide:
+        """Move both tensors."""
+        return Guide(self.depth.to(device), self.confidence.to(device))
 
 
 @dataclass(frozen=True)
@@ -63,32 +66,46 @@ def concat(parts: list[Seeds]) -> Seeds:
 
 
 def covering_seeds(views: list[View], guides: dict[int, Guide], known: Seeds | None, settings: FitSettings) -> Seeds:
+    """Seeds that cover every view, on a lattice just coarse enough to leave room for growth."""
+    stride = settings.seed_stride_px
+    while (seeds := _cover(views, guides, known, stride, int(0.8 * settings.max_gaussians))) is None:
+        stride += 1
+    return seeds
+
+
+def _cover(views: list[View], guides: dict[int, Guide], known: Seeds | None, stride: int, most: int) -> Seeds | None:
     """Lift views, the last first, each only where what is there already does not cover its pixels.
 
-    The last view comes first because a car drives forward: the last to see a surface saw it from nearest.
+    The last view comes first because a car drives forward: the last to see a surface saw it from nearest. Returns None
+    where that takes more than `most` seeds (but never if nothing coarser would help).
     """
-    seeds, stride = known, settings.seed_stride_px
+    seeds = known
     for index in sorted(guides, key=lambda i: -views[i].time_us):
         view, guide = views[index], guides[index]
         wanted = guide.confidence > 0
         if view.mask is not None:
             wanted &= view.mask
         if seeds is not None:
-            count = len(seeds)
-            quats = torch.tensor([1.0, 0.0, 0.0, 0.0]).expand(count, 4)
-            covered = rasterize_tensors(
-                seeds.xyz, quats, seeds.radius_m[:, None].expand(-1, 3), torch.full((count,), 0.9), seeds.rgb,
-                torch.from_numpy(view.camera.cam_from_world), view.camera,
-            ).alpha  # fmt: skip
-            wanted &= covered < 0.6
+            wanted &= _coverage(seeds, view) < 0.6
         lattice = torch.zeros_like(wanted)
         lattice[::stride, ::stride] = True
         flat = torch.nonzero((wanted & lattice).reshape(-1))[:, 0]
         new = seeds_at(view, flat, guide.depth, view.image("cpu"), 0.55 * stride, 0.6)
         seeds = new if seeds is None else concat([seeds, new])
+        if len(seeds) > most and stride < 32:
+            return None
     if seeds is None:
         raise ValueError("covering_seeds: nothing to start from")
     return seeds
+
+
+def _coverage(seeds: Seeds, view: View) -> Tensor:
+    """Alpha [H, W] of nearly opaque seeds."""
+    count = len(seeds)
+    quats = torch.tensor([1.0, 0.0, 0.0, 0.0]).expand(count, 4)
+    scales, opacities = seeds.radius_m[:, None].expand(-1, 3), torch.full((count,), 0.9)
+    viewmat = torch.from_numpy(view.camera.cam_from_world)
+    return rasterize_tensors(seeds.xyz, quats, scales, opacities, seeds.rgb, viewmat, view.camera).alpha
 
 
 def start_from_clip(clip: Clip, settings: FitSettings, on_progress: Callable[[float], None] | None = None) -> Start:
@@ -162,6 +179,8 @@ def with_lidar(
     np.minimum.at(hit, (row, column), z[inside])
     # A point with a much nearer one beside it shines through from behind an edge: the lidar sits elsewhere.
     seen = np.isfinite(hit) & (hit < 1.1 * minimum_filter(hit, size=5))
+    if not seen.any():
+        return depth, confidence
     # Stereo is kept where it agrees with the nearest lidar point, or where there is none around.
     away_px, (nearest_row, nearest_column) = distance_transform_edt(~seen, return_indices=True)
     agrees = np.abs(np.log(np.maximum(depth, 0.1) / np.where(seen, hit, 1.0)[nearest_row, nearest_column])) < 0.25

@@ -171,7 +171,7 @@ class Parameters:
             tensor = state[name].to(self.device).requires_grad_()
             group["params"][0] = tensor
             prefix = f"adam.{name}."
-            moments = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+            moments = {k.removeprefix(prefix): v.to(self.device) for k, v in state.items() if k.startswith(prefix)}
             if moments:
                 self.adam.state[tensor] = moments
             if name in ROW_NAMES:

@@ -14,7 +14,8 @@ class FitSettings:
         max_steps: steps instead of seconds (the same seed then gives the same scene); None: `budget_s` rules.
         seed: of the order of views and of everything drawn.
         max_gaussians: growth stops there.
-        seed_stride_px: one Gaussian to start with in every square of this many pixels.
+        seed_stride_px: one Gaussian to start with in every square of this many pixels; more where `max_gaussians`
+            leaves no room.
         sh_degree: 0 to 3: color that changes with the direction of view.
         sky_px: side of a face of the sky cubemap.
         lr_*: Adam learning rates at the start; position decays to `lr_mean_end`, the others to `lr_end` of the start.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch.autograd.function import once_differentiable
 
 from jwmtool.device import num_threads
 from jwmtool.gaussians import cpu_kernels as kernels
+from jwmtool.gaussians.ewa import Intrinsics, jacobian_limits
 
 _CHUNK = 8192  # Gaussians a task
 _pool: tuple[int, int, ThreadPoolExecutor] | None = None  # (process, threads, pool)
@@ -27,123 +29,120 @@ def rasterize_cpu(
     opacities: Tensor,  # [N]
     colors: Tensor,  # [N, 3]
     viewmat: Tensor,  # [4, 4] cam_from_scene, float64
-    intrinsics: tuple[float, float, float, float],  # fx, fy, cx, cy in pixels
+    intrinsics: Intrinsics,
     width: int,
     height: int,
     near_m: float,
 ) -> Tensor:  # [H, W, 5]
     """Blend Gaussians to red, green, blue, accumulated depth and alpha. Differentiable in the first six arguments."""
-    result: Tensor = _Rasterize.apply(
-        means, quats, scales, opacities, colors, viewmat, intrinsics, width, height, near_m
-    )  # type: ignore[no-untyped-call]
+    view = _View(intrinsics, jacobian_limits(intrinsics, width, height), width, height, near_m)
+    result: Tensor = _Rasterize.apply(view, means, quats, scales, opacities, colors, viewmat)
     return result
+
+
+@dataclass(frozen=True)
+class _View:
+    intrinsics: Intrinsics
+    limits: Intrinsics
+    width: int
+    height: int
+    near_m: float
+
+
+@dataclass(frozen=True)
+class _Splats:
+    """Projected Gaussians, and which tiles they touch."""
+
+    values: NDArray[np.float64]  # [N, 12], see cpu_kernels
+    counts: NDArray[np.int64]  # [N] tiles touched
+    first_slot: NDArray[np.int64]  # [N] where each Gaussian's gradients begin
+    tile_start: NDArray[np.int64]  # [tiles + 1]
+    isect_splat: NDArray[np.uint32]  # [I] Gaussians, by tile, front to back
+    isect_slot: NDArray[np.int64]  # [I] their slots
+    groups: list[NDArray[np.int64]]  # tiles of about equal work
 
 
 class _Rasterize(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, *inputs: Any) -> Tensor:
-        tensors, (intrinsics, width, height, near_m) = inputs[:6], inputs[6:]
-        means, quats, scales, opacities, colors = (_array(t) for t in tensors[:5])
-        view = tensors[5].detach().to(torch.float64).numpy()
-        limits = jacobian_limits(intrinsics, width, height)
-        n = len(means)
-        splats = np.empty((n, 12), np.float64)
-        counts = np.empty(n, np.int64)
-        chunks = [(i, min(i + _CHUNK, n)) for i in range(0, n, _CHUNK)]
-        _parallel(
-            lambda begin, end: kernels.project(
-                begin, end, means, quats, scales, opacities, colors, view, intrinsics, limits,
-                width, height, near_m, splats, counts,
-            ),
-            chunks,
-        )  # fmt: skip
-        first_slot = np.cumsum(counts) - counts
-        drawn = np.flatnonzero(counts)
-        # Depth first, index second: positive floats sort like their bits.
-        keys = splats[drawn, 9].astype(np.float32).view(np.uint32).astype(np.uint64) << np.uint64(32)
-        order = np.sort(keys | drawn.astype(np.uint64)).astype(np.uint32)
-        num_tiles = -(-width // kernels.TILE) * -(-height // kernels.TILE)
-        tile_start = np.empty(num_tiles + 1, np.int64)
-        isect_splat, isect_slot = np.empty(counts.sum(), np.uint32), np.empty(counts.sum(), np.int64)
-        kernels.bin_tiles(order, splats, first_slot, width, height, tile_start, isect_splat, isect_slot)
-        out = np.empty((height, width, 5), np.float32)
-        tiles = _balanced(tile_start)
-        _parallel(
-            lambda group: kernels.composite(group, tile_start, isect_splat, splats, width, height, out),
-            [(t,) for t in tiles],
-        )
+    def forward(ctx: Any, view: _View, *tensors: Tensor) -> Tensor:
+        splats = _project_and_bin(view, tensors)
+        out = np.empty((view.height, view.width, 5), np.float32)
+
+        def run(tiles: NDArray[np.int64]) -> None:
+            kernels.composite(tiles, splats.tile_start, splats.isect_splat, splats.values, view.width, view.height, out)
+
+        _parallel(run, [(tiles,) for tiles in splats.groups])
         ctx.save_for_backward(*tensors)
-        ctx.num_intersections = len(isect_slot)
-        ctx.rest = (
-            intrinsics,
-            limits,
-            width,
-            height,
-            splats,
-            counts,
-            first_slot,
-            tile_start,
-            isect_splat,
-            isect_slot,
-            out,
-            tiles,
-        )
+        ctx.view, ctx.splats, ctx.out = view, splats, out
+        ctx.num_intersections = len(splats.isect_slot)
         return torch.from_numpy(out)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        tensors = ctx.saved_tensors
-        means, quats, scales, _, _ = (_array(t) for t in tensors[:5])
-        view = tensors[5].detach().to(torch.float64).numpy()
-        (
-            intrinsics,
-            limits,
-            width,
-            height,
-            splats,
-            counts,
-            first_slot,
-            tile_start,
-            isect_splat,
-            isect_slot,
-            out,
-            tiles,
-        ) = ctx.rest
-        upstream = _array(grad_out)
-        grads = np.empty((len(isect_slot), kernels.NUM_GRADS), np.float32)
-        _parallel(
-            lambda group: kernels.composite_backward(
-                group, tile_start, isect_splat, isect_slot, splats, width, height, out, upstream, grads
-            ),
-            [(t,) for t in tiles],
-        )
-        n = len(means)
+        tensors, view, splats, upstream = ctx.saved_tensors, ctx.view, ctx.splats, _array(grad_out)
+        grads = np.empty((ctx.num_intersections, kernels.NUM_GRADS), np.float32)
+
+        def composite(tiles: NDArray[np.int64]) -> None:
+            kernels.composite_backward(
+                tiles, splats.tile_start, splats.isect_splat, splats.isect_slot, splats.values,
+                view.width, view.height, ctx.out, upstream, grads,
+            )  # fmt: skip
+
+        _parallel(composite, [(tiles,) for tiles in splats.groups])
+        means, quats, scales = (_array(t) for t in tensors[:3])
+        matrix = _matrix(tensors[5])
         results = [np.zeros(t.shape, np.float32) for t in tensors[:5]]
-        chunks = [(i, min(i + _CHUNK, n)) for i in range(0, n, _CHUNK)]
-        grad_views = np.zeros((len(chunks), 4, 4))
-        _parallel(
-            lambda begin, end: kernels.project_backward(  # type: ignore[call-arg]
-                begin, end, means, quats, scales, view, intrinsics, limits, splats, first_slot, counts, grads,
+        chunks = _chunks(len(means))
+        grad_views = np.zeros((len(chunks), 4, 4))  # one a chunk, summed in order
+
+        def project(begin: int, end: int) -> None:
+            kernels.project_backward(  # type: ignore[call-arg]
+                begin, end, means, quats, scales, matrix, view.intrinsics, view.limits,
+                splats.values, splats.first_slot, splats.counts, grads,
                 *results, grad_views[begin // _CHUNK],
-            ),
-            chunks,
-        )  # fmt: skip
+            )  # fmt: skip
+
+        _parallel(project, chunks)
         grad_view = torch.from_numpy(grad_views.sum(0)).to(tensors[5].dtype)
-        return (*(torch.from_numpy(r) for r in results), grad_view, None, None, None, None)
+        return None, *(torch.from_numpy(r) for r in results), grad_view
 
 
-def jacobian_limits(
-    intrinsics: tuple[float, float, float, float], width: int, height: int
-) -> tuple[float, float, float, float]:
-    """Bounds of -x/z, x/z, -y/z, y/z used in the projection's Jacobian: the view widened by 15 % a side, as gsplat."""
-    fx, fy, cx, cy = intrinsics
-    pad_x, pad_y = 0.15 * width / fx, 0.15 * height / fy
-    return cx / fx + pad_x, (width - cx) / fx + pad_x, cy / fy + pad_y, (height - cy) / fy + pad_y
+def _project_and_bin(view: _View, tensors: Sequence[Tensor]) -> _Splats:
+    means, quats, scales, opacities, colors = (_array(t) for t in tensors[:5])
+    matrix = _matrix(tensors[5])
+    n = len(means)
+    values, counts = np.empty((n, 12), np.float64), np.empty(n, np.int64)
+
+    def project(begin: int, end: int) -> None:
+        kernels.project(
+            begin, end, means, quats, scales, opacities, colors, matrix, view.intrinsics, view.limits,
+            view.width, view.height, view.near_m, values, counts,
+        )  # fmt: skip
+
+    _parallel(project, _chunks(n))
+    first_slot = np.cumsum(counts) - counts
+    drawn = np.flatnonzero(counts)
+    # Depth first, index second: positive floats sort like their bits.
+    keys = values[drawn, 9].astype(np.float32).view(np.uint32).astype(np.uint64) << np.uint64(32)
+    order = np.sort(keys | drawn.astype(np.uint64)).astype(np.uint32)
+    num_tiles = -(-view.width // kernels.TILE) * -(-view.height // kernels.TILE)
+    tile_start = np.empty(num_tiles + 1, np.int64)
+    isect_splat, isect_slot = np.empty(counts.sum(), np.uint32), np.empty(counts.sum(), np.int64)
+    kernels.bin_tiles(order, values, first_slot, view.width, view.height, tile_start, isect_splat, isect_slot)
+    return _Splats(values, counts, first_slot, tile_start, isect_splat, isect_slot, _balanced(tile_start))
 
 
 def _array(tensor: Tensor) -> NDArray[np.float32]:
     return tensor.detach().to(torch.float32).contiguous().numpy()
+
+
+def _matrix(viewmat: Tensor) -> NDArray[np.float64]:
+    return viewmat.detach().to(torch.float64).contiguous().numpy()
+
+
+def _chunks(n: int) -> list[tuple[int, int]]:
+    return [(i, min(i + _CHUNK, n)) for i in range(0, n, _CHUNK)]
 
 
 def _balanced(tile_start: NDArray[np.int64]) -> list[NDArray[np.int64]]:

@@ -22,11 +22,9 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from jwmtool.gaussians.ewa import ALPHA_MAX, ALPHA_MIN, EPS2D, T_STOP
+
 TILE = 16
-ALPHA_MIN = 1.0 / 255.0
-ALPHA_MAX = 0.999
-T_STOP = 1e-4
-EPS2D = 0.3
 NUM_GRADS = 10  # mean x, y, p, q, r, opacity, red, green, blue, depth
 
 _F = np.float32

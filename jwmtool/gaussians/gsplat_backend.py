@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from jwmtool.errors import MissingPartError
+from jwmtool.gaussians.ewa import EPS2D, Intrinsics
 
 
 def rasterize_gsplat(
@@ -15,7 +16,7 @@ def rasterize_gsplat(
     opacities: Tensor,  # [N]
     colors: Tensor,  # [N, 3]
     viewmat: Tensor,  # [4, 4]
-    intrinsics: tuple[float, float, float, float],  # fx, fy, cx, cy
+    intrinsics: Intrinsics,
     width: int,
     height: int,
     near_m: float,
@@ -40,6 +41,7 @@ def rasterize_gsplat(
         width,
         height,
         near_plane=near_m,
+        eps2d=EPS2D,
         render_mode="RGB+D",
         packed=False,
     )

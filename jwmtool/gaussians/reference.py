@@ -9,9 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from jwmtool.gaussians.cpu import jacobian_limits
-
-ALPHA_MIN, ALPHA_MAX, T_STOP, EPS2D = 1.0 / 255.0, 0.999, 1e-4, 0.3
+from jwmtool.gaussians.ewa import ALPHA_MAX, ALPHA_MIN, EPS2D, T_STOP, Intrinsics, jacobian_limits
 
 
 def rasterize_reference(
@@ -21,7 +19,7 @@ def rasterize_reference(
     opacities: Tensor,  # [N]
     colors: Tensor,  # [N, 3]
     viewmat: Tensor,  # [4, 4]
-    intrinsics: tuple[float, float, float, float],
+    intrinsics: Intrinsics,
     width: int,
     height: int,
     near_m: float,
@@ -65,7 +63,7 @@ def project(
     quats: Tensor,
     scales: Tensor,
     viewmat: Tensor,
-    intrinsics: tuple[float, float, float, float],
+    intrinsics: Intrinsics,
     width: int,
     height: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
