@@ -23,7 +23,7 @@ from torch import Tensor
 from jwmtool.cli.parsing import parse_size
 from jwmtool.device import num_threads
 from jwmtool.gaussians.cpu import rasterize_cpu
-from jwmtool.gaussians.reference import rasterize_reference
+from jwmtool.gaussians.reference import rasterize_tiled
 
 NUM = 100_000
 
@@ -48,7 +48,7 @@ def main() -> None:
         return rasterize_cpu(*tensors, *view)
 
     def twin(*tensors: Tensor) -> Tensor:
-        return rasterize_reference(*tensors, *view, tile_px=16)[0]
+        return rasterize_tiled(*tensors, *view)
 
     result = {
         "gaussians": arguments.num,

@@ -1,8 +1,4 @@
-"""The readable rasterizer: plain torch in any precision. In float64 it defines the truth for both backends.
-
-With `tile_px` it is also the vectorized torch twin that `bench/rasterize` compares the kernels with: the same
-arithmetic on tiles, each tile only with the Gaussians whose box touches it.
-"""
+"""The readable rasterizer: plain torch in any precision. In float64 it defines the truth for both backends."""
 
 from __future__ import annotations
 
@@ -23,39 +19,78 @@ def rasterize_reference(
     width: int,
     height: int,
     near_m: float,
-    tile_px: int | None = None,
 ) -> tuple[Tensor, Tensor]:  # [H, W, 5], [H, W]
-    """Blend Gaussians to red, green, blue, accumulated depth and alpha.
+    """Blend Gaussians to red, green, blue, accumulated depth and alpha: every Gaussian at every pixel.
 
     The second result says how close each pixel came to a decision (the alpha cut or the stop): within rounding of
     one, two correct rasterizers may differ.
     """
-    means2d, conics, covars, depths = project(means, quats, scales, viewmat, intrinsics, width, height)
+    splats, _ = _splats(means, quats, scales, opacities, colors, viewmat, intrinsics, width, height, near_m)
+    alphas, before, channels = _composite(_pixels(width, height, means).reshape(-1, 2), *splats)
+    return channels.reshape(height, width, 5), _margin(alphas, before).reshape(height, width)
+
+
+def rasterize_tiled(
+    means: Tensor,
+    quats: Tensor,
+    scales: Tensor,
+    opacities: Tensor,
+    colors: Tensor,
+    viewmat: Tensor,
+    intrinsics: Intrinsics,
+    width: int,
+    height: int,
+    near_m: float,
+    tile_px: int = 16,
+) -> Tensor:  # [H, W, 5]
+    """The vectorized torch twin that `bench/rasterize` compares the kernels with.
+
+    The same arithmetic as `rasterize_reference`, but each tile only with the Gaussians whose box touches it.
+    """
+    splats, variances = _splats(means, quats, scales, opacities, colors, viewmat, intrinsics, width, height, near_m)
+    with torch.no_grad():
+        extent = torch.sqrt(2.0 * torch.log(splats[2] / ALPHA_MIN))[:, None] * variances.sqrt()
+        low, high = splats[0] - extent, splats[0] + extent
+    pixels = _pixels(width, height, means)
+    rows = []
+    for top in range(0, height, tile_px):
+        in_row = torch.nonzero((high[:, 1] > top) & (low[:, 1] < top + tile_px))[:, 0]
+        left, right = low[in_row, 0], high[in_row, 0]
+        row = []
+        for x in range(0, width, tile_px):
+            inside = in_row[(right > x) & (left < x + tile_px)]
+            tile = pixels[top : top + tile_px, x : x + tile_px]
+            _, _, channels = _composite(tile.reshape(-1, 2), *(s[inside] for s in splats))
+            row.append(channels.reshape(*tile.shape[:2], 5))
+        rows.append(torch.cat(row, 1))
+    return torch.cat(rows)
+
+
+def _pixels(width: int, height: int, like: Tensor) -> Tensor:
+    """Pixel centres [H, W, 2]."""
+    v, u = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    return torch.stack([u, v], -1).to(like) + 0.5
+
+
+def _splats(
+    means: Tensor,
+    quats: Tensor,
+    scales: Tensor,
+    opacities: Tensor,
+    colors: Tensor,
+    viewmat: Tensor,
+    intrinsics: Intrinsics,
+    width: int,
+    height: int,
+    near_m: float,
+) -> tuple[tuple[Tensor, Tensor, Tensor, Tensor], Tensor]:
+    """What is drawn, front to back: (means2d [M, 2], conics [M, 3], opacities [M], values [M, 4]), variances [M, 2]."""
+    means2d, conics, variances, depths = project(means, quats, scales, viewmat, intrinsics, width, height)
     drawn = (depths >= near_m) & (opacities >= ALPHA_MIN)
     order = torch.argsort(depths.detach().float(), stable=True)
     order = order[drawn[order]]
-    splats = (means2d[order], conics[order], opacities[order], torch.cat([colors, depths[:, None]], 1)[order])
-    v, u = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    pixels = torch.stack([u, v], -1).to(means) + 0.5
-    if tile_px is None:
-        channels, margin = _composite(pixels.reshape(-1, 2), *splats)
-        return channels.reshape(height, width, 5), margin.reshape(height, width)
-    with torch.no_grad():
-        extent = torch.sqrt(2.0 * torch.log(opacities[order] / ALPHA_MIN))[:, None] * covars[order].sqrt()
-        low, high = splats[0] - extent, splats[0] + extent
-    rows, margins = [], []
-    for top in range(0, height, tile_px):
-        in_row = torch.nonzero((high[:, 1] > top) & (low[:, 1] < top + tile_px))[:, 0]
-        row, row_margin = [], []
-        for left in range(0, width, tile_px):
-            inside = in_row[(high[in_row, 0] > left) & (low[in_row, 0] < left + tile_px)]
-            tile = pixels[top : top + tile_px, left : left + tile_px]
-            channels, margin = _composite(tile.reshape(-1, 2), *(s[inside] for s in splats))
-            row.append(channels.reshape(*tile.shape[:2], 5))
-            row_margin.append(margin.reshape(tile.shape[:2]))
-        rows.append(torch.cat(row, 1))
-        margins.append(torch.cat(row_margin, 1))
-    return torch.cat(rows), torch.cat(margins)
+    values = torch.cat([colors, depths[:, None]], 1)
+    return (means2d[order], conics[order], opacities[order], values[order]), variances[order]
 
 
 def project(
@@ -106,22 +141,24 @@ def _composite(
     conics: Tensor,  # [M, 3]
     opacities: Tensor,  # [M]
     values: Tensor,  # [M, 4]
-) -> tuple[Tensor, Tensor]:  # [P, 5], [P]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Alphas [M, P], transmittances before each Gaussian [M, P], and channels [P, 5]."""
     d = pixels[None] - means2d[:, None]
-    sigma = 0.5 * (conics[:, None, 0] * d[..., 0] ** 2 + conics[:, None, 2] * d[..., 1] ** 2)
-    sigma = sigma + conics[:, None, 1] * d[..., 0] * d[..., 1]
+    dx, dy = d[..., 0], d[..., 1]
+    sigma = 0.5 * (conics[:, None, 0] * dx * dx + conics[:, None, 2] * dy * dy) + conics[:, None, 1] * dx * dy
     alpha = (opacities[:, None] * torch.exp(-sigma)).clamp(max=ALPHA_MAX)
     seen = alpha >= ALPHA_MIN
-    kept = torch.where(seen, 1.0 - alpha, torch.ones_like(alpha))
-    after = torch.cumprod(kept, 0)
-    drawn = seen & (after > T_STOP)
+    after = torch.cumprod(torch.where(seen, 1.0 - alpha, 1.0), 0)
     before = torch.cat([torch.ones_like(after[:1]), after[:-1]])
-    weights = torch.where(drawn, alpha * before, torch.zeros_like(alpha))
-    channels = weights.T @ values
-    with torch.no_grad():
-        alive = before > T_STOP * 0.5
-        cut = torch.where(alive, (alpha - ALPHA_MIN).abs(), torch.ones_like(alpha))
-        stop = torch.where(seen, (after - T_STOP).abs(), torch.ones_like(alpha))
-        ones = torch.ones(1, len(pixels), dtype=alpha.dtype)
-        margin = torch.minimum(torch.cat([cut, ones]).amin(0), torch.cat([stop, ones]).amin(0))
-    return torch.cat([channels, weights.sum(0)[:, None]], 1), margin
+    weights = torch.where(seen & (after > T_STOP), alpha * before, 0.0)
+    return alpha, before, torch.cat([weights.T @ values, weights.sum(0)[:, None]], 1)
+
+
+@torch.no_grad()
+def _margin(alpha: Tensor, before: Tensor) -> Tensor:
+    """Distance [P] of the nearest decision: of an alpha from its cut, of a transmittance from the stop."""
+    ones = torch.ones_like(alpha[:1]) if len(alpha) else torch.ones(1, alpha.shape[1], dtype=alpha.dtype)
+    after = before * (1.0 - alpha)
+    cut = torch.where(before > 0.5 * T_STOP, (alpha - ALPHA_MIN).abs(), 1.0)
+    stop = torch.where(alpha >= ALPHA_MIN, (after - T_STOP).abs(), 1.0)
+    return torch.cat([ones, cut, stop]).amin(0)
