@@ -30,18 +30,20 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--svg", type=Path)
+    parser.add_argument("--scene", type=Path, help="also write the scene here")
     arguments = parser.parse_args()
-    result = measure(arguments.clip, arguments.budget, arguments.seed)
+    result = measure(arguments.clip, arguments.budget, arguments.seed, arguments.scene)
     if arguments.json:
         arguments.json.write_text(json.dumps(result, indent=1) + "\n")
     if arguments.svg:
         arguments.svg.write_text(svg(result["curve"], arguments.budget))
 
 
-def measure(path: Path, budget_s: float, seed: int) -> dict[str, Any]:
+def measure(path: Path, budget_s: float, seed: int, scene_path: Path | None) -> dict[str, Any]:
     """Fit and score; returns the curve [{seconds, steps, gaussians, psnr, ssim}]."""
     started = time.monotonic()
     from jwmtool.artifacts.clip_io import read_clip
+    from jwmtool.artifacts.scene_io import write_scene
     from jwmtool.device import num_threads
     from jwmtool.fitting.fit import Fit
     from jwmtool.fitting.session import fit_clip
@@ -73,7 +75,10 @@ def measure(path: Path, budget_s: float, seed: int) -> dict[str, Any]:
         lost_s += time.monotonic() - begin
         return time.monotonic() - begin
 
-    fit_clip(clip, FitSettings(budget_s=budget_s, seed=seed), "cpu", started=started, each_step=each_step)
+    settings = FitSettings(budget_s=budget_s, seed=seed)
+    scene, _ = fit_clip(clip, settings, "cpu", started=started, each_step=each_step)
+    if scene_path is not None:
+        write_scene(scene, scene_path, force=True)
     if last is not None:
         note(last, last.elapsed_s)
     unique = [point for i, point in enumerate(curve) if i == 0 or point != curve[i - 1]]

@@ -22,11 +22,10 @@ jwm ingest "$data/dgp_ddad_scene_02" -o "$out/ddad" --size 480x304 --withhold fr
 
 for drive in a b; do
     python "$here/optimize_curve.py" "$out/kitti_0095_$drive" --budget 300s \
-        --json "$out/curve_kitti_0095_$drive.json" --svg "$out/curve_kitti_0095_$drive.svg"
+        --json "$out/curve_kitti_0095_$drive.json" --svg "$out/curve_kitti_0095_$drive.svg" --scene "$out/kitti_0095_${drive}_300s.h5"
 done
 fit_and_score kitti_0095_a 60s
 fit_and_score kitti_0095_b 60s
-fit_and_score kitti_0095_a 300s
 fit_and_score kitti_stereo 120s
 fit_and_score kitti_stereo_time 120s
 fit_and_score ddad 120s

@@ -175,7 +175,9 @@ class Fit:
         identity = torch.eye(3, 4, device=self.device)
         loss = loss + s.exposure_weight * ((p.exposure[index] - identity) ** 2).mean()
         guide = self.guides.get(index)
-        if guide is not None and s.depth_weight > 0:
+        if guide is not None:
+            solid = (guide.confidence > 0).float()
+            loss = loss + s.alpha_weight * (solid * (1.0 - rendering.alpha)).mean()
             relative = (guide.depth / rendering.depth.clamp(min=0.1) - 1.0).abs().clamp(max=1.0)
             weight = guide.confidence * rendering.alpha.detach()
             loss = loss + s.depth_weight * (1.0 - self.progress) * (weight * relative).mean()
