@@ -173,7 +173,10 @@ def command(clip: Clip, output: Path, *more: str) -> list[str]:
     return [sys.executable, "-m", "jwmtool.cli.main", "reconstruct", str(clip.root), "-o", str(output), *more]
 
 
-def test_ctrl_c_leaves_a_valid_scene_and_resume_finishes(clip: Clip, tmp_path: Path) -> None:
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_fit_leaves_a_valid_scene_and_resume_finishes(
+    clip: Clip, tmp_path: Path, stop: signal.Signals
+) -> None:
     output = tmp_path / "scene.h5"
     process = subprocess.Popen(
         command(clip, output, "--max-steps", "100000", "-v"), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -183,7 +186,7 @@ def test_ctrl_c_leaves_a_valid_scene_and_resume_finishes(clip: Clip, tmp_path: P
         if "starting from" in line:
             break
     time.sleep(2.0)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(stop)
     out, error = process.communicate(timeout=120)
     assert process.returncode == 130, error
     assert out.strip() == str(output)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
@@ -53,7 +57,7 @@ def fit_clip(
         each_step: see `Fit.run`.
 
     Returns:
-        The scene, and whether the fit was finished (False: interrupted by Ctrl-C).
+        The scene, and whether the fit was finished (False: interrupted by Ctrl-C or SIGTERM).
 
     Raises:
         InputError: the clip has nothing to fit, or the checkpoint belongs to something else.
@@ -75,20 +79,52 @@ def fit_clip(
 
     def step_done(fit: Fit) -> float:
         nonlocal saved
+        if asked_to_stop():
+            raise _StoppedError
         lost_s = each_step(fit) if each_step is not None else 0.0
         if checkpoint is not None and time.monotonic() - saved > CHECKPOINT_EVERY_S:
             write_state(fit, checkpoint, clip_hash)
             saved = time.monotonic()
         return lost_s
 
-    with console.progress("fitting", 1.0) as bar:
+    with console.progress("fitting", 1.0) as bar, _stop_between_steps() as asked_to_stop:
         try:
             fit.run(started, bar, step_done)
-        except KeyboardInterrupt:
+        except _StoppedError:
             if checkpoint is not None:
                 write_state(fit, checkpoint, clip_hash)
             return fit.scene(), False
     return fit.scene(), True
+
+
+class _StoppedError(Exception):
+    """Ctrl-C or SIGTERM came, and the step is done."""
+
+
+@contextmanager
+def _stop_between_steps() -> Iterator[Callable[[], bool]]:
+    """Let Ctrl-C and SIGTERM wait for the end of a step, where the fit is whole; a second one stops at once.
+
+    Yields a function that says whether one came. Outside the main thread signals are left as they are.
+    """
+    came = False
+
+    def note(number: int, frame: FrameType | None) -> None:
+        nonlocal came
+        came = True
+        restore()
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: came
+    finally:
+        restore()
 
 
 def write_state(fit: Fit, path: Path, clip_hash: str) -> None:
