@@ -48,7 +48,7 @@ class FitSettings:
     lr_end: float = 0.1
     ssim_weight: float = 0.2
     depth_weight: float = 0.05
-    alpha_weight: float = 0.1
+    alpha_weight: float = 0.05
     opacity_weight: float = 0.002
     scale_weight: float = 0.002
     exposure_weight: float = 0.1
