@@ -31,7 +31,6 @@ from jwmtool.gaussians.sky import sample_sky
 from jwmtool.geometry.harmonics import sh_to_color
 from jwmtool.imaging.photometric import photometric_loss
 
-
 SOLID_CONFIDENCE = 0.1  # depth that was matched, measured or laid on the road; less is a guess, maybe at the sky
 
 
