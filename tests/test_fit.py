@@ -164,8 +164,8 @@ def test_lidar_overrules_stereo_and_sweeps_of_withheld_frames_are_left_out(clip:
     unsure = np.full_like(stereo, 0.1)
     v, u = np.mgrid[2 : camera.height : 4, 2 : camera.width : 4].reshape(2, -1)
     points = camera.world_from_cam[:3, 3] + camera.rays()[v, u] * 12.0
-    depth, confidence = with_lidar(view, stereo, unsure, np.zeros(stereo.shape, bool), points)
-    assert np.allclose(depth[v, u], 12.0, atol=1e-3) and (confidence[v, u] == 1.0).all()
+    depth, confidence, seen = with_lidar(view, stereo, unsure, np.zeros(stereo.shape, bool), points)
+    assert np.allclose(depth[v, u], 12.0, atol=1e-3) and (confidence[v, u] == 1.0).all() and seen[v, u].all()
     assert np.median(np.abs(depth - 12.0)) < 0.5  # and it spreads to the pixels between
 
 

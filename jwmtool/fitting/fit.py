@@ -31,8 +31,6 @@ from jwmtool.gaussians.sky import sample_sky
 from jwmtool.geometry.harmonics import sh_to_color
 from jwmtool.imaging.photometric import photometric_loss
 
-SOLID_CONFIDENCE = 0.1  # depth that was matched, measured or laid on the road; less is a guess, maybe at the sky
-
 
 class Fit:
     """One fitting run; call `run`, then `scene`. `state_dict` and `load_state_dict` make it resumable."""
@@ -178,8 +176,8 @@ class Fit:
         loss = loss + s.exposure_weight * ((p.exposure[index] - identity) ** 2).mean()
         guide = self.guides.get(index)
         if guide is not None:
-            solid = (guide.confidence >= SOLID_CONFIDENCE).float()
-            loss = loss + s.alpha_weight * (solid * (1.0 - rendering.alpha)).mean()
+            if guide.measured is not None:
+                loss = loss + s.alpha_weight * (guide.measured * (1.0 - rendering.alpha)).mean()
             relative = (guide.depth / rendering.depth.clamp(min=0.1) - 1.0).abs().clamp(max=1.0)
             weight = guide.confidence * rendering.alpha.detach()
             loss = loss + s.depth_weight * (1.0 - self.progress) * (weight * relative).mean()

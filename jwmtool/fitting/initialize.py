@@ -14,7 +14,6 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from jwmtool.artifacts.clip import Clip
-from jwmtool.device import num_threads
 from jwmtool.fitting.growth import seeds_at
 from jwmtool.fitting.parameters import Seeds
 from jwmtool.fitting.settings import FitSettings
@@ -34,14 +33,17 @@ class Guide:
     Attributes:
         depth: [H, W] metres.
         confidence: [H, W] in [0, 1]; 0: not known.
+        measured: [H, W] bool, where a lidar beam ended: something solid stands there. None without lidar.
     """
 
     depth: Tensor
     confidence: Tensor
+    measured: Tensor | None = None
 
     def to(self, device: str) -> Guide:
-        """Move both tensors."""
-        return Guide(self.depth.to(device), self.confidence.to(device))
+        """Move every tensor."""
+        measured = None if self.measured is None else self.measured.to(device)
+        return Guide(self.depth.to(device), self.confidence.to(device), measured)
 
 
 @dataclass(frozen=True)
@@ -130,14 +132,15 @@ def start_from_clip(clip: Clip, settings: FitSettings, on_progress: Callable[[fl
     sweeps = usable_sweeps(clip)
     guides = {}
     for m in maps:
-        depth, confidence = m.depth, m.confidence
+        depth, confidence, measured = m.depth, m.confidence, None
         if sweeps:
             nearest = min(sweeps, key=lambda i: abs(clip.lidar[i].time_us - views[m.index].time_us))
             points = se3.apply(se3.inverse(pose), clip.load_lidar(nearest))
-            depth, confidence = with_lidar(views[m.index], depth, confidence, m.sky, points)
+            depth, confidence, hit = with_lidar(views[m.index], depth, confidence, m.sky, points)
+            measured = torch.from_numpy(hit)
         confidence = np.where(np.isfinite(depth), confidence, 0.0).astype(np.float32)
         depth = np.where(np.isfinite(depth), depth, 1000.0).astype(np.float32)
-        guides[m.index] = Guide(torch.from_numpy(depth), torch.from_numpy(confidence))
+        guides[m.index] = Guide(torch.from_numpy(depth), torch.from_numpy(confidence), measured)
     known = sparse_seeds(clip, views, se3.inverse(pose))
     seeds = covering_seeds(views, guides, known, settings)
     return Start(views, pose, seeds, guides)
@@ -145,7 +148,8 @@ def start_from_clip(clip: Clip, settings: FitSettings, on_progress: Callable[[fl
 
 def choose_references(views: list[View], seconds: float) -> list[int]:
     """Views to run stereo on: every view, every second or every third of each camera, as `seconds` allow."""
-    seconds_each = 0.5 * views[0].pixels[..., 0].numel() / 53_000 / num_threads()
+    # As measured on two cores, whatever this machine has: the same seed must give the same scene.
+    seconds_each = 0.25 * views[0].pixels[..., 0].numel() / 53_000
     stride = min(3, max(1, math.ceil(len(views) * seconds_each / seconds)))
     seen: dict[str, int] = {}
     chosen = []
@@ -170,8 +174,12 @@ def with_lidar(
     confidence: NDArray[np.float32],  # [H, W]
     sky: NDArray[np.bool_],  # [H, W]
     points: NDArray[np.float64],  # [M, 3] in the scene frame
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Put the depth of lidar points where they are seen, and spread it to the pixels between them."""
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
+    """Put the depth of lidar points where they are seen, and spread it to the pixels between them.
+
+    Returns:
+        depth, confidence, and where a point is seen, all [H, W].
+    """
     pixels, z = view.camera.project(points)
     inside = (z > 0.5) & (pixels >= 0).all(1) & (pixels[:, 0] < view.camera.width) & (pixels[:, 1] < view.camera.height)
     column, row = pixels[inside].astype(int).T
@@ -180,7 +188,7 @@ def with_lidar(
     # A point with a much nearer one beside it shines through from behind an edge: the lidar sits elsewhere.
     seen = np.isfinite(hit) & (hit < 1.1 * minimum_filter(hit, size=5))
     if not seen.any():
-        return depth, confidence
+        return depth, confidence, seen
     # Stereo is kept where it agrees with the nearest lidar point, or where there is none around.
     away_px, (nearest_row, nearest_column) = distance_transform_edt(~seen, return_indices=True)
     agrees = np.abs(np.log(np.maximum(depth, 0.1) / np.where(seen, hit, 1.0)[nearest_row, nearest_column])) < 0.25
@@ -188,7 +196,7 @@ def with_lidar(
     sure = np.where(kept, confidence, np.float32(0.0))
     depth = np.where(seen, hit, np.where(np.isfinite(depth), depth, 150.0)).astype(np.float32)
     sure = np.where(seen, 1.0, sure).astype(np.float32)
-    return fill(depth, sure, view.image("cpu").numpy(), view.camera, sky & ~seen)
+    return *fill(depth, sure, view.image("cpu").numpy(), view.camera, sky & ~seen), seen
 
 
 def sparse_seeds(clip: Clip, views: list[View], scene_from_world: NDArray[np.float64]) -> Seeds | None:

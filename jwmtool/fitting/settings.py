@@ -21,7 +21,7 @@ class FitSettings:
         lr_*: Adam learning rates at the start; position decays to `lr_mean_end`, the others to `lr_end` of the start.
         ssim_weight: share of 1 - SSIM in the photometric loss.
         depth_weight: of the rendered depth against stereo or lidar depth, in relative inverse depth; decays to 0.
-        alpha_weight: of transparency where something solid stands, so that the sky paints no road.
+        alpha_weight: of transparency where lidar met something solid, so that the sky paints no road.
         opacity_weight, scale_weight: pull toward fewer and smaller Gaussians (Kheradmand et al. 2024).
         exposure_weight: pull of exposure toward identity.
         grow_every: steps between growing and pruning.
@@ -48,7 +48,7 @@ class FitSettings:
     lr_end: float = 0.1
     ssim_weight: float = 0.2
     depth_weight: float = 0.05
-    alpha_weight: float = 0.05
+    alpha_weight: float = 0.2
     opacity_weight: float = 0.002
     scale_weight: float = 0.002
     exposure_weight: float = 0.1
