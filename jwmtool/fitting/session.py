@@ -73,6 +73,10 @@ def fit_clip(
         fit.load_state_dict(*state)
         started -= fit.elapsed_s
         console.detail(f"resumed at step {fit.step}, {fit.elapsed_s:.0f} s of the budget used")
+    used_s = time.monotonic() - started
+    if settings.max_steps is None and used_s > 0.5 * settings.budget_s and state is None:
+        advice = "a longer --budget, or a smaller --size at ingest, fits better"
+        console.notice(f"stereo took {used_s:.0f} s of the budget of {settings.budget_s:.0f} s: {advice}")
     console.detail(f"starting from {len(fit.parameters):,} Gaussians and {len(start.views)} images")
 
     saved = time.monotonic()
