@@ -8,6 +8,8 @@ on the number of threads.
 The inverse 2D covariance is kept as its Cholesky factor, sigma = ((p dx + q dy)^2 + (r dy)^2) / 2, since the usual
 conic loses needle-thin Gaussians to cancellation in float32.
 
+One file on purpose: Numba's cache of a function does not notice changes in another file that it calls into.
+
 Rows of `splats` [N, 12] float64: mean x, mean y, p, q, r, opacity, red, green, blue, depth, extent x, extent y
 (pixels within which alpha can reach the cut; negative: not drawn).
 """
