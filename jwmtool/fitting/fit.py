@@ -26,9 +26,8 @@ from jwmtool.fitting.parameters import Activated, Parameters
 from jwmtool.fitting.settings import FitSettings
 from jwmtool.fitting.views import View
 from jwmtool.gaussians.exposure import Exposure, apply_exposure
-from jwmtool.gaussians.rasterize import Rendering, rasterize_tensors
+from jwmtool.gaussians.rasterize import Rendering, rasterize_tensors, view_colors
 from jwmtool.gaussians.sky import sample_sky
-from jwmtool.geometry.harmonics import sh_to_color
 from jwmtool.imaging.photometric import photometric_loss
 
 
@@ -108,13 +107,9 @@ class Fit:
     def render(self, view: View, index: int, gaussians: Activated) -> tuple[Rendering, Tensor]:
         """Render a view; the color [H, W, 3] is composited with the sky and exposed."""
         p = self.parameters
-        directions = None
-        if self.settings.sh_degree > 0:
-            eye = torch.as_tensor(view.camera.world_from_cam[:3, 3], dtype=torch.float32, device=self.device)
-            directions = torch.nn.functional.normalize(gaussians.means.detach() - eye, dim=1)
         rendering = rasterize_tensors(
             *gaussians[:4],
-            sh_to_color(gaussians.sh, directions),
+            view_colors(gaussians.means, gaussians.sh, view.camera),
             torch.from_numpy(view.camera.cam_from_world),
             view.camera,
         )

@@ -36,15 +36,23 @@ def rasterize(
 ) -> Rendering:
     """Render Gaussians at a time. Differentiable in every tensor of `gaussians`; runs on their device."""
     means, opacities = gaussians.at(time_s)
-    directions = None
-    if gaussians.sh_degree > 0:
-        eye = torch.as_tensor(camera.world_from_cam[:3, 3], dtype=means.dtype, device=means.device)
-        directions = torch.nn.functional.normalize(means.detach() - eye, dim=1)
-    colors = sh_to_color(gaussians.sh, directions)
+    colors = view_colors(means, gaussians.sh, camera)
     viewmat = torch.from_numpy(camera.cam_from_world)
     return rasterize_tensors(
         means, gaussians.quats, gaussians.scales, opacities, colors, viewmat, camera, near_m=near_m
     )
+
+
+def view_colors(
+    means: Tensor,  # [N, 3] metres, scene frame
+    sh: Tensor,  # [N, K, 3]
+    camera: Camera,  # pose in the scene frame
+) -> Tensor:  # [N, 3]
+    """Colors as the camera sees them; no gradient flows to the means through the direction of view."""
+    if sh.shape[1] == 1:
+        return sh_to_color(sh, None)
+    eye = torch.as_tensor(camera.world_from_cam[:3, 3], dtype=means.dtype, device=means.device)
+    return sh_to_color(sh, torch.nn.functional.normalize(means.detach() - eye, dim=1))
 
 
 def rasterize_tensors(
