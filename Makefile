@@ -21,7 +21,7 @@ BUDGET ?= 90s
 DEMO := demo
 
 help:
-	@echo "make demo   install into .venv, make a street (or take CLIP=...), fit it, render it, score it"
+	@echo "make demo   install into .venv, make a world (or take CLIP=...), fit it, render it, score it"
 	@echo "make test   install into .venv and run the tests"
 	@echo "make check  what a change has to pass: ruff, mypy, man pages in step, tests"
 	@echo "make man    rebuild the man pages from the commands"

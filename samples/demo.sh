@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The main job from a clip to a scored video; `make demo` calls it with jwm on the PATH.
-#   CLIP    clip to use; without one, a small synthetic street is made on the spot
+#   CLIP    clip to use; without one, a small world is made on the spot
 #   BUDGET  time for fitting (90s)
 #   DEMO    folder for the results (demo)
 set -euo pipefail
@@ -11,8 +11,8 @@ mkdir -p "$out"
 
 if [ -z "$clip" ]; then
     clip=$out/clip
-    echo "1/4  making a street"
-    python -m jwmtool.worlds.street "$clip" --frames 32 --moving-car --force >/dev/null
+    echo "1/4  making a world"
+    jwm world suburb --seed 7 --duration 3s --size 224x128 --withhold every=4 -o "$clip" --force >/dev/null
 else
     echo "1/4  taking $clip"
 fi

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from street import make_street
 
 from jwmtool.artifacts.clip import Clip
 from jwmtool.artifacts.clip_io import read_clip
 from jwmtool.artifacts.scene import Scene
 from jwmtool.gaussians.model import Gaussians
 from jwmtool.geometry import se3
-from jwmtool.worlds.street import make_street
 
 SH_C0 = 0.28209479177387814
 

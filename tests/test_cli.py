@@ -321,7 +321,7 @@ def test_a_named_configuration_must_exist(monkeypatch: pytest.MonkeyPatch, capfd
         ("jwm ex", {"export"}),
         ("jwm ", set(VERBS)),
         ("jwm export --ti", {"--time"}),
-        ("jwm export --to ", {"ply", "splat", "h5"}),
+        ("jwm export --to ", {"ply", "splat", "h5", "nuscenes"}),
     ],
 )
 def test_bash_completion(line: str, expected: set[str]) -> None:
@@ -393,10 +393,10 @@ def _as_nerfstudio(clip: Clip, folder: Path) -> None:
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what the examples name; scene.h5 is the street of clip/ and drive/ lifted from its true depth."""
     from scenes import lifted_street
+    from street import make_street
 
     from jwmtool.artifacts.clip_io import read_clip
     from jwmtool.artifacts.scene_io import write_scene
-    from jwmtool.worlds.street import make_street
 
     folder = tmp_path_factory.mktemp("examples")
     make_street(folder / "clip", num_frames=6, width=112, height=64)

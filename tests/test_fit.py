@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from street import make_street
 
 from jwmtool.artifacts.clip import Clip, LidarSweep
 from jwmtool.artifacts.clip_io import read_clip
@@ -29,7 +30,6 @@ from jwmtool.fitting.settings import FitSettings
 from jwmtool.fitting.views import load_views, scene_frame
 from jwmtool.gaussians.exposure import Exposure
 from jwmtool.metrics.protocol import score_scene
-from jwmtool.worlds.street import make_street
 
 SETTINGS = FitSettings(max_steps=60, grow_every=30)
 

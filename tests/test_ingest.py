@@ -22,6 +22,7 @@ from small_recordings import SIZE, dgp, edit_json, kitti, nerfstudio, opengl_pos
 
 from jwmtool.artifacts.clip import Clip
 from jwmtool.artifacts.clip_io import clip_content_sha256, clip_files, read_clip
+from jwmtool.artifacts.withhold import make_split
 from jwmtool.cli.main import run
 from jwmtool.errors import InputError, OutputExistsError, UsageError
 from jwmtool.geometry.camera import Camera, intrinsics_problem
@@ -30,7 +31,6 @@ from jwmtool.readers.ingest import ingest
 from jwmtool.readers.pictures import CameraPlan
 from jwmtool.readers.recording import SourceCamera, SourceImage
 from jwmtool.readers.select import Selection, override_masks
-from jwmtool.readers.withhold import make_split
 
 
 def made(source: Path, output: Path, size: tuple[int, int] | None = None, **selection: Any) -> Clip:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from street import CAMERA_HEIGHT_M, street_images
 
 from jwmtool.geometry import se3
 from jwmtool.geometry.camera import Camera
@@ -15,7 +16,6 @@ from jwmtool.stereo.ground import fit_ground, ground_depth
 from jwmtool.stereo.lifting import deduplicate, join, lift, normals_from_depth
 from jwmtool.stereo.neighbours import choose_neighbours
 from jwmtool.stereo.plane_sweep import plane_sweep
-from jwmtool.worlds.street import CAMERA_HEIGHT_M, street_images
 
 FRAMES = 10
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy import ndimage
+from street import make_street, street_images
 
 from jwmtool.artifacts.clip_io import read_clip
 from jwmtool.errors import OutputExistsError, UsageError
-from jwmtool.worlds.street import make_street, street_images
 
 
 @pytest.fixture(scope="module")

@@ -73,13 +73,24 @@ class LidarSweep:
 
 @dataclass(frozen=True)
 class Track:
-    """One actor. A box's frame has its origin at the box's centre, x along its length; size is (l, w, h) metres."""
+    """One actor. A box's frame has its origin at the box's centre, x along its length; size is (l, w, h) metres.
+
+    Where a body changes as it moves (somebody walking), `sizes` has the box at each time and `size` the largest.
+    """
 
     id: str
     category: str
     size: tuple[float, float, float]
     times_us: NDArray[np.int64]  # [P]
     world_from_box: Matrix  # [P, 4, 4]
+    sizes: Matrix | None = None  # [P, 3]
+
+    def size_at(self, time_us: int) -> tuple[float, float, float]:
+        """Length, width, height at the track's time nearest to this one, metres."""
+        if self.sizes is None:
+            return self.size
+        length, width, height = self.sizes[int(np.abs(self.times_us - time_us).argmin())].tolist()
+        return length, width, height
 
 
 @dataclass(frozen=True)

@@ -186,7 +186,10 @@ def _read_track(file: Path, index: int, track: dict[str, Any]) -> Track:
         )
     matrices = np.stack([_rigid(file, f"world_from_box in {where}", pose) for pose in poses])
     length, width, height = track["size"]
-    return Track(track["id"], track["category"], (length, width, height), np.array(times, np.int64), matrices)
+    sizes = np.array(track["sizes"], np.float64) if "sizes" in track else None
+    if sizes is not None and len(sizes) != len(times):
+        raise InputError(file, f"one of sizes for each time in {where}", f"{len(times)} times, {len(sizes)} sizes")
+    return Track(track["id"], track["category"], (length, width, height), np.array(times, np.int64), matrices, sizes)
 
 
 def _existing(file: Path, where: str, name: str) -> str:
@@ -244,6 +247,7 @@ def _document(clip: Clip) -> dict[str, Any]:
                 "size": [float(s) for s in t.size],
                 "times_us": [int(time) for time in t.times_us],
                 "world_from_box": t.world_from_box.tolist(),
+                **({} if t.sizes is None else {"sizes": t.sizes.tolist()}),
             }
             for t in clip.tracks
         ],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +41,14 @@ def image_size(path: Path) -> tuple[int, int]:
 def write_png(path: Path, image: NDArray[np.uint8]) -> None:
     """Write [H, W, 3] or [H, W] uint8 (fast zlib level: size matters less than time)."""
     Image.fromarray(image).save(path, compress_level=1)
+
+
+def link_file(source: Path, target: Path) -> None:
+    """A hard link takes no space; where the file system has none, copy."""
+    try:
+        os.link(source.resolve(), target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def _open(path: Path, size: tuple[int, int] | None, mode: str) -> Image.Image:

@@ -23,6 +23,7 @@ LIBRARIES = (
     "scipy",
     "pillow",
     "opencv-python-headless",
+    "embreex",
     "diffusers",
 )
 _BLOCK_BYTES = 1 << 20

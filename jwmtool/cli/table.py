@@ -19,9 +19,10 @@ class Verb:
 
 VERBS: dict[str, Verb] = {
     "ingest": Verb("jwmtool.commands.ingest", "Turn a driving recording into a clip."),
+    "world": Verb("jwmtool.commands.world", "Make driving worlds with exact truth."),
     "reconstruct": Verb("jwmtool.commands.reconstruct", "Turn a clip into a Gaussian scene."),
     "render": Verb("jwmtool.commands.render", "Render video or stills from a scene."),
     "score": Verb("jwmtool.commands.score", "Compare rendered with recorded pictures."),
     "info": Verb("jwmtool.commands.info", "Describe a clip, a scene, a PLY or this machine."),
-    "export": Verb("jwmtool.commands.export", "Convert a scene to PLY or splat, or a PLY to a scene."),
+    "export": Verb("jwmtool.commands.export", "Convert scenes to PLY or splat, clips to nuScenes."),
 }

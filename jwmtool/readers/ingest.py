@@ -13,12 +13,12 @@ from jwmtool import console
 from jwmtool.artifacts.atomic import atomic_folder, check_output
 from jwmtool.artifacts.clip import Clip, ClipCamera, ClipFrame, ClipImage, LidarSweep
 from jwmtool.artifacts.clip_io import write_clip_json
+from jwmtool.artifacts.withhold import make_split
 from jwmtool.device import num_threads
 from jwmtool.errors import InputError, UsageError
 from jwmtool.readers.pictures import CameraPlan
 from jwmtool.readers.recording import Recording, SourceFrame
 from jwmtool.readers.select import Selection, select
-from jwmtool.readers.withhold import make_split
 
 
 def ingest(

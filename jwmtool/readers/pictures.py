@@ -5,8 +5,6 @@ Undistortion keeps K: the middle of the picture stays at its scale; what the len
 
 from __future__ import annotations
 
-import os
-import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jwmtool.artifacts.images import read_image, read_mask, write_png
+from jwmtool.artifacts.images import link_file, read_image, read_mask, write_png
 from jwmtool.errors import InputError
 from jwmtool.geometry.camera import Camera, cover_crop
 from jwmtool.readers.recording import MaskSource, SourceCamera, SourceImage
@@ -39,7 +37,7 @@ class CameraPlan:
             pixels = read_image(image.source, size)
             if self._maps is None and not self.resized:
                 file = f"images/{self.camera.name}/{index:06d}{image.source.suffix.lower()}"
-                _link(image.source, folder / file)
+                link_file(image.source, folder / file)
                 return file
         else:
             pixels = image.source()
@@ -112,11 +110,3 @@ def _undistort_maps(camera: SourceCamera) -> tuple[NDArray[np.float32], NDArray[
     else:
         maps = cv2.initUndistortRectifyMap(K, coefficients, np.eye(3), K, size, cv2.CV_32FC1)
     return maps[0], maps[1]
-
-
-def _link(source: Path, target: Path) -> None:
-    """A hard link takes no space; where the file system has none, copy."""
-    try:
-        os.link(source.resolve(), target)
-    except OSError:
-        shutil.copyfile(source, target)

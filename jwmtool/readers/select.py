@@ -21,7 +21,7 @@ class Selection:
         every: keep each Nth of those.
         rate_hz: or keep those nearest to this rate.
         cameras: names to keep, in this order; None keeps all.
-        withhold: rules of `--withhold` (see withhold.py).
+        withhold: rules of `--withhold` (see artifacts/withhold.py).
     """
 
     start_s: float = 0.0

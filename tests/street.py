@@ -1,8 +1,8 @@
 """A small synthetic street made on the spot: ray-cast road, facades, parked cars and trees, with exact depth.
 
-`python -m jwmtool.worlds.street OUT` writes it as a clip. The demo uses it where no recording is at hand, and
-the tests use it as truth. Textures are low-frequency and fade where a pixel is wider than their grain, and
-edges are supersampled, so that what a camera sees between two frames can be predicted from the frames.
+Tests of fitting, stereo and rendering use it as truth: it owes nothing to `jwm world`. Textures are low-frequency
+and fade where a pixel is wider than their grain, and edges are supersampled, so that what a camera sees between two
+frames can be predicted from the frames.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import street_raycast as raycast
 from numpy.typing import NDArray
 
 from jwmtool.errors import UsageError
 from jwmtool.geometry import se3
 from jwmtool.geometry.camera import Camera
-from jwmtool.worlds import street_raycast as raycast
 
 Floats = NDArray[np.float64]
 
@@ -293,43 +293,3 @@ def _tree(solids: _Solids, rng: np.random.Generator, s: float, d: float) -> None
         ds, dd, dz = rng.uniform(-0.6, 0.6, 3)
         radius = rng.uniform(0.9, 1.25)
         solids.add(raycast.SPHERE, raycast.LEAVES, s + ds, d + 0.6 * dd, trunk + 0.7 + dz, np.full(3, radius), green)
-
-
-def main() -> None:
-    """`python -m jwmtool.worlds.street OUT [--seed N --frames N --size WxH --stereo --moving-car --force]`."""
-    import argparse
-
-    from jwmtool import console
-    from jwmtool.errors import JwmError
-
-    parser = argparse.ArgumentParser(prog="python -m jwmtool.worlds.street", description=__doc__)
-    parser.add_argument("out", type=Path, help="the clip folder to write")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--frames", type=int, default=24)
-    parser.add_argument("--size", default="224x128", help="WxH in pixels")
-    parser.add_argument("--stereo", action="store_true", help="add a camera 0.54 m to the right")
-    parser.add_argument("--moving-car", action="store_true", help="add a car that drives")
-    parser.add_argument("--force", action="store_true", help="replace OUT")
-    args = parser.parse_args()
-    size = args.size.lower().split("x")
-    try:
-        if len(size) != 2 or not all(part.isdigit() for part in size):
-            raise UsageError(f"--size: expected WxH, found {args.size!r}")
-        path = make_street(
-            args.out,
-            seed=args.seed,
-            num_frames=args.frames,
-            width=int(size[0]),
-            height=int(size[1]),
-            stereo=args.stereo,
-            moving_car=args.moving_car,
-            force=args.force,
-        )
-    except JwmError as error:
-        console.notice(str(error))
-        raise SystemExit(error.exit_code) from None
-    console.emit(str(path))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,1 @@
+"""Rays, materials, light and weather: from triangles to pictures and truth."""

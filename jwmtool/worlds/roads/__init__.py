@@ -1,0 +1,1 @@
+"""The lie of the land, the road network and the ground."""

@@ -1,0 +1,1 @@
+"""What stands beside the road: where it stands and how it looks."""

@@ -1,0 +1,1 @@
+"""Triangles and lines that everything is built of."""

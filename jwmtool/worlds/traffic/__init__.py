@@ -1,0 +1,1 @@
+"""Who drives and walks where, and the rare events."""
