@@ -240,7 +240,12 @@ def _extras(world: World, names: list[str]) -> dict[str, Any]:
             "rate_hz": lidar.rate_hz,
         }
     if description.event_time_s is not None:
-        extras["event"] = {"name": description.spec.event, "time_us": round(description.event_time_s * 1e6)}
+        name = description.spec.event
+        extras["event"] = {
+            "name": name,
+            "time_us": round(description.event_time_s * 1e6),
+            "tracks": [actor.id for actor in description.actors if actor.id.startswith(f"{name}_")],
+        }
     return extras
 
 
