@@ -59,7 +59,8 @@ class FakeDescription:
             points = [[float(x), 0.0] for x in range(-200, 400, 2)]
             return [{"id": "l0", "kind": "drive", "width_m": 3.5, "edge": 0, "direction": 1, "points": points}]
 
-        return SimpleNamespace(lanes=lanes)
+        lap = SimpleNamespace(path=SimpleNamespace(length_m=600.0))
+        return SimpleNamespace(lanes=lanes, circuits=[lap])
 
     @property
     def terrain(self) -> Any:

@@ -58,7 +58,7 @@ def test_a_world_is_a_clip_like_any_other(clip: Clip) -> None:
             assert np.array_equal(clip.load_image(frame, name), world.view(frame, name).image)
     assert clip.tags == {"synthetic": True, "kind": "city", "weather": "clear", "time_of_day": "day", "event": "horse"}
     assert clip.source["description_sha256"] == world.description.content_sha256()
-    assert clip.extras["event"] == {"name": "horse", "time_us": 100_000}
+    assert clip.extras["event"] == {"name": "horse", "time_us": 100_000, "tracks": []}  # nobody here is called horse_
     assert clip.extras["actions"]["speed_mps"] == [SPEED_MPS] * 10
 
 

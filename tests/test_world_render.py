@@ -15,9 +15,9 @@ from jwmtool.worlds.description import Atmosphere
 from jwmtool.worlds.light import lidar
 from jwmtool.worlds.light.atmosphere import headlight_rows, lamp_rows, make_atmosphere
 from jwmtool.worlds.light.raycast import Caster
-from jwmtool.worlds.light.render import Moment, Optics, View, render_view
+from jwmtool.worlds.light.render import Moment, View, render_view
 from jwmtool.worlds.random_stream import Stream
-from jwmtool.worlds.rigs import LidarModel
+from jwmtool.worlds.rigs import LidarModel, Optics
 from jwmtool.worlds.shapes.geometry import Geometry, Solid, assemble
 from jwmtool.worlds.shapes.mesh import Mesh, box, ellipsoid, grid
 from jwmtool.worlds.shapes.surfaces import CENTER_SOLID, Class, Material, Surface, road_surface

@@ -46,7 +46,7 @@ def test_every_rig_is_sound_and_repeats(name: str, seed: int) -> None:
     assert len({c.name for c in rig.cameras}) == len(rig.cameras)
     for one, other in zip(rig.cameras, again.cameras, strict=True):
         assert np.array_equal(one.K, other.K) and np.array_equal(one.rig_from_cam, other.rig_from_cam)
-        assert one.gain == other.gain and one.white_balance == other.white_balance
+        assert one.optics.gain == other.optics.gain and one.optics.white_balance == other.optics.white_balance
         assert intrinsics_problem(one.K, one.width, one.height) is None
         assert se3.rigid_problem(one.rig_from_cam, 1e-12) is None
         x, y, z = one.rig_from_cam[:3, 3]
@@ -58,7 +58,7 @@ def test_front1_varies_widely() -> None:
     cameras = [drawn("front1", seed).cameras[0] for seed in range(200)]
     heights = np.array([c.rig_from_cam[2, 3] for c in cameras])
     views = np.array([field_of_view_deg(c) for c in cameras])
-    gains = np.array([c.gain for c in cameras])
+    gains = np.array([c.optics.gain for c in cameras])
     assert heights.min() < 1.3 and heights.max() > 2.1
     assert 43 < views.min() < 52 and 94 < views.max() < 102
     assert gains.min() < 0.8 and gains.max() > 1.3
@@ -121,8 +121,8 @@ def test_a_rig_file_is_read_as_written(tmp_path: Path) -> None:
     path = write(tmp_path / "my.json", [camera(**look), camera("rear", undistorted=True)], lidar=lidar)
     rig = make_rig(path, 320, 200, Stream(0), "auto")
     assert rig.name == "my" and [c.name for c in rig.cameras] == ["front", "rear"]
-    assert rig.camera("front").gain == 1.5 and rig.camera("front").white_balance == (1.1, 1.0, 0.9)
-    assert rig.camera("rear").gain == 1.0
+    assert rig.camera("front").optics.gain == 1.5 and rig.camera("front").optics.white_balance == (1.1, 1.0, 0.9)
+    assert rig.camera("rear").optics.gain == 1.0
     assert np.allclose(rig.camera("rear").rig_from_cam, POSE)
     assert rig.lidar is not None and np.allclose(np.degrees(rig.lidar.elevations_rad), [-10, 0, 10])
     assert rig.lidar.rate_hz == 5 and rig_size(path) == (320, 200) and rig_size("front1") == (448, 256)

@@ -22,10 +22,10 @@ from world_seeds import check_seed
 
 # When the worlds are meant to change, `pytest tests/test_worlds.py -k description_hash` prints the new values.
 GOLDEN = {
-    "city": "4e16b6e4ca6e7d0165dc14515840772c27c5ba79330af5dc1fb3942b16dca3db",
-    "suburb": "ffe7456807121203267106046a592144765fa7064c11f00000df7b30737c0559",
-    "motorway": "2bf4aa10c8a6ae892201c7c73260c82cd312726c7bce0aea9a67ab99d095d18f",
-    "country": "efc84f568d914552eb77e483192eb23276f0f1f7f2c400df7097b37128f13c47",
+    "city": "403817737041eb9adbae8ad62b5aa541bfde9d51cd0c1574cb54cb3d4ea8b990",
+    "suburb": "5d8fa21cfe0874fc2293c4b85f4945b361180edff5b1721b17176a326635a04f",
+    "motorway": "a26448fe0651c134cfe6653da7ddef4c6d3f545040489fcee85b76bf281a7143",
+    "country": "5c02698614817d6d64f8eddac94dc07a24aaba78f6860d8807e1d08ac94d3884",
 }
 
 

@@ -224,6 +224,7 @@ def _extras(world: World, names: list[str]) -> dict[str, Any]:
     extras: dict[str, Any] = {
         "description_sha256": description.content_sha256(),
         "actions": {name: np.round(controls[:, k], 5).tolist() for k, name in enumerate(columns)},
+        "lap_m": round(description.network.circuits[0].path.length_m, 2),
         "lanes": lanes_near(world),
         "truth": truth_document(
             {name: [truth_file(frame, name) for frame in frames] for name in names},

@@ -13,7 +13,7 @@ from jwmtool.artifacts.json_file import read_json
 from jwmtool.errors import InputError
 from jwmtool.geometry import se3
 from jwmtool.geometry.camera import Camera, intrinsics_problem
-from jwmtool.worlds.rigs import Floats, LidarModel, Rig, RigCamera, lidar_model
+from jwmtool.worlds.rigs import Floats, LidarModel, Optics, Rig, RigCamera, lidar_model
 from jwmtool.worlds.spec import MAX_SIDE_PX, MIN_SIDE_PX
 
 MAX_REACH_M = 10.0
@@ -29,7 +29,7 @@ def read_rig(path: Path) -> Rig:
     """Read `{"cameras": [...], "lidar": {...}}`.
 
     A camera has name, K, width, height and rig_from_cam as in clip.json, and may have gain, white_balance, gamma,
-    saturation and vignetting (see `RigCamera`). The lidar, which may be left out, has rig_from_lidar and either beams
+    saturation and vignetting (see `Optics`). The lidar, which may be left out, has rig_from_lidar and either beams
     (32 or 64) or elevations_deg, and may have name, num_azimuths, max_range_m and rate_hz. Of a clip.json the cameras
     are taken.
 
@@ -85,7 +85,8 @@ def _camera(path: Path, index: int, c: Any) -> RigCamera:
     if "white_balance" in c:
         balance = _array(path, f"white_balance of {where}", c["white_balance"], (3,))
         look["white_balance"] = tuple(_number(path, f"white_balance of {where}", float(b), 0.01, 100) for b in balance)
-    return RigCamera(name, K, width, height, _mount(path, where, "rig_from_cam", c["rig_from_cam"]), **look)
+    pose = _mount(path, where, "rig_from_cam", c["rig_from_cam"])
+    return RigCamera(name, K, width, height, pose, Optics(**look))
 
 
 def _lidar(path: Path, value: Any) -> LidarModel:

@@ -24,13 +24,10 @@ DEFAULT_SIZE = (448, 256)
 
 
 @dataclass(frozen=True)
-class RigCamera:
-    """One camera of a rig, with what its sensor makes of the light.
+class Optics:
+    """What a camera's sensor makes of the light.
 
     Attributes:
-        K: [3, 3] px, first pixel's center at (0.5, 0.5), no skew.
-        width, height: px.
-        rig_from_cam: [4, 4].
         gain: factor on the world's own exposure.
         white_balance: factors on linear red, green and blue.
         gamma: exponent of the tone curve beside sRGB's own; above 1 is more contrast.
@@ -38,16 +35,30 @@ class RigCamera:
         vignetting: share of the light that is missing in the corners.
     """
 
-    name: str
-    K: Floats
-    width: int
-    height: int
-    rig_from_cam: Floats
     gain: float = 1.0
     white_balance: tuple[float, float, float] = (1.0, 1.0, 1.0)
     gamma: float = 1.0
     saturation: float = 1.0
     vignetting: float = 0.0
+
+
+@dataclass(frozen=True)
+class RigCamera:
+    """One camera of a rig.
+
+    Attributes:
+        K: [3, 3] px, first pixel's center at (0.5, 0.5), no skew.
+        width, height: px.
+        rig_from_cam: [4, 4].
+        optics: what its sensor makes of the light.
+    """
+
+    name: str
+    K: Floats
+    width: int
+    height: int
+    rig_from_cam: Floats
+    optics: Optics = Optics()
 
 
 @dataclass(frozen=True)
@@ -200,11 +211,13 @@ def _cameras(mounts: list[_Mount], width: int, height: int, stream: Stream) -> t
                 width,
                 height,
                 pose,
-                gain=gain * 2.0 ** own.uniform(-0.1, 0.1),
-                white_balance=(own_warm, green, 1.0 / own_warm),
-                gamma=gamma,
-                saturation=saturation,
-                vignetting=vignetting,
+                Optics(
+                    gain=gain * 2.0 ** own.uniform(-0.1, 0.1),
+                    white_balance=(own_warm, green, 1.0 / own_warm),
+                    gamma=gamma,
+                    saturation=saturation,
+                    vignetting=vignetting,
+                ),
             )
         )
     return tuple(cameras)
@@ -266,7 +279,12 @@ def _stereo(width: int, height: int, stream: Stream) -> Rig:
     mount = _Mount("left", position, 0.0, 0.58 * place.uniform(0.95, 1.05), (0.491, 0.46 + place.uniform(-0.03, 0.03)))
     left = _cameras([mount], width, height, stream)[0]
     right_from_left = translation(0.54, 0.0, 0.0)
-    right = replace(left, name="right", rig_from_cam=left.rig_from_cam @ right_from_left, gain=left.gain * 1.02)
+    right = replace(
+        left,
+        name="right",
+        rig_from_cam=left.rig_from_cam @ right_from_left,
+        optics=replace(left.optics, gain=left.optics.gain * 1.02),
+    )
     return Rig("stereo", (left, right), lidar_model("lidar", translation(0.76, 0.0, 1.73), 64))
 
 

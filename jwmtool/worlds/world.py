@@ -19,7 +19,7 @@ from jwmtool.worlds.figures.models import MODELS, headlights, make_figure
 from jwmtool.worlds.light.atmosphere import headlight_rows, lamp_rows
 from jwmtool.worlds.light.lidar import sweep
 from jwmtool.worlds.light.raycast import Caster
-from jwmtool.worlds.light.render import Moment, Optics, View, render_view
+from jwmtool.worlds.light.render import Moment, View, render_view
 from jwmtool.worlds.random_stream import Stream
 from jwmtool.worlds.roads.ground import build_ground
 from jwmtool.worlds.roads.terrain import states_between, world_from_state
@@ -76,10 +76,6 @@ class World:
         self._bodies = Bodies(bodies)
         heads = [lamp_heads(t) for t in description.things if t.kind == "lamp"] if description.atmosphere.lamps else []
         self._lamps = lamp_rows(np.concatenate(heads) if heads else np.zeros((0, 3)))
-        self._optics = {
-            c.name: Optics(c.gain, c.white_balance, c.gamma, c.saturation, c.vignetting)
-            for c in description.rig.cameras
-        }
 
     @property
     def num_triangles(self) -> int:
@@ -125,7 +121,7 @@ class World:
             self.camera(frame, camera_name),
             self.camera(frame + 1, camera_name),
             self.moment(frame),
-            self._optics[camera_name],
+            self.description.rig.camera(camera_name).optics,
             supersampling=supersampling,
             seed=self.description.spec.seed,
         )

@@ -15,6 +15,7 @@ from jwmtool.worlds.light import materials, shading
 from jwmtool.worlds.light.raycast import Caster, Hits
 from jwmtool.worlds.light.surfels import Surfels, locate
 from jwmtool.worlds.light.weather import add_glow, add_precipitation
+from jwmtool.worlds.rigs import Optics
 from jwmtool.worlds.shapes.surfaces import SURFACE_COLUMNS, Material
 
 Floats = NDArray[np.float64]
@@ -22,17 +23,6 @@ Floats = NDArray[np.float64]
 _MAX_RAYS = 24_000  # cast together: keeps the arrays in the cache and the memory of large pictures bounded
 _PROBE_REACH_M = 9.0  # what is farther away hides no sky light
 _BRIGHTEST = 6.0  # of one sample after exposure: the sun's disc must not outshine its whole pixel
-
-
-@dataclass(frozen=True)
-class Optics:
-    """What a camera's sensor makes of the light; see `rigs.RigCamera`."""
-
-    gain: float = 1.0
-    white_balance: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    gamma: float = 1.0
-    saturation: float = 1.0
-    vignetting: float = 0.0
 
 
 @dataclass(frozen=True)
