@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from jwmtool.artifacts.clip import Clip, Track
 from jwmtool.artifacts.nuscenes_tables import UNKNOWN_VISIBILITY
+from jwmtool.artifacts.tracks import MAX_GAP_US, corners, speed_mps
 from jwmtool.artifacts.truth import has_truth, read_truth
 from jwmtool.geometry import se3
 from jwmtool.geometry.camera import Camera
@@ -16,7 +17,6 @@ from jwmtool.geometry.camera import Camera
 Floats = NDArray[np.float64]
 
 MAX_RANGE_M = 100.0  # from the ego; nuScenes annotates about as far
-_MAX_GAP_US = 260_000  # to the nearest pose of a track
 _SKIN_M = 0.05  # points on the skin of what fills its box are noisy
 _FILL = 0.7  # of a projected box's outline that its actor covers, about
 _STILL_M = 0.5  # who never leaves such a place is parked
@@ -50,7 +50,7 @@ def boxes_at(clip: Clip, frame: int, points_world: Floats | None) -> list[Box]:
     numbers = {name: int(number) for number, name in clip.extras["truth"]["instances"].items()} if seen else {}
     boxes = []
     for track in clip.tracks:
-        if np.abs(track.times_us - time_us).min() > _MAX_GAP_US:
+        if np.abs(track.times_us - time_us).min() > MAX_GAP_US:
             continue
         pose = se3.interpolate(track.times_us, track.world_from_box, time_us)[0]
         if np.linalg.norm(pose[:2, 3] - ego[:2]) > MAX_RANGE_M:
@@ -62,7 +62,7 @@ def boxes_at(clip: Clip, frame: int, points_world: Floats | None) -> list[Box]:
         if seen is not None and track.id in numbers:
             visibility, visible = _visibility(clip, frame, seen, numbers[track.id], pose, size)
         if points or visible or (points_world is None and seen is None):
-            boxes.append(Box(track, pose, size, points, visibility, _speed_mps(track, time_us), _parked(track)))
+            boxes.append(Box(track, pose, size, points, visibility, speed_mps(track, time_us), _parked(track)))
     return boxes
 
 
@@ -84,12 +84,6 @@ def points_inside(points: Floats, world_from_box: Floats, size: tuple[float, flo
     half = 0.5 * np.array(size) + _SKIN_M
     near = points[np.abs(points - world_from_box[:3, 3]).max(1) <= np.linalg.norm(half)]
     return int((np.abs(se3.apply(se3.inverse(world_from_box), near)) <= half).all(1).sum())
-
-
-def corners(world_from_box: Floats, size: tuple[float, float, float]) -> Floats:
-    """[8, 3] in the world."""
-    signs = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)])
-    return se3.apply(world_from_box, signs * np.array(size))
 
 
 def _visible_pixels(clip: Clip, frame: int) -> dict[str, NDArray[np.int64]]:
@@ -136,16 +130,6 @@ def _outline_px(camera: Camera, points: Floats) -> float | None:
     w, h = float(camera.width), float(camera.height)
     image = np.array([[[0.0, 0.0]], [[w, 0.0]], [[w, h]], [[0.0, h]]], np.float32)
     return float(cv2.intersectConvexConvex(hull, image)[0])
-
-
-def _speed_mps(track: Track, time_us: int) -> float:
-    if len(track.times_us) < 2:
-        return 0.0
-    around = np.clip(np.array([time_us - 100_000, time_us + 100_000]), track.times_us[0], track.times_us[-1])
-    if around[1] <= around[0]:
-        return 0.0
-    before, after = se3.interpolate(track.times_us, track.world_from_box, around)[:, :3, 3]
-    return float(np.linalg.norm(after - before) / ((around[1] - around[0]) * 1e-6))
 
 
 def _parked(track: Track) -> bool:

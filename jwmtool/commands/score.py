@@ -18,14 +18,30 @@ EXAMPLES = (
 def run(
     prediction: Annotated[
         Path | None,
-        typer.Argument(metavar="PRED", help="Scene, video or folder of frames; - reads its path from stdin."),
+        typer.Argument(
+            metavar="PRED",
+            help="Scene, video or folder of frames (storm-windows: of scenes); - reads its path from stdin.",
+        ),
     ] = None,
     reference: Annotated[
         Path | None, typer.Argument(metavar="REF", help="Clip, or for a video also a video or folder of frames.")
     ] = None,
     psnr: Annotated[bool, typer.Option("--psnr", help="Peak signal-to-noise ratio.")] = False,
     ssim: Annotated[bool, typer.Option("--ssim", help="Structural similarity.")] = False,
-    depth: Annotated[bool, typer.Option("--depth", help="Rendered depth against the clip's lidar.")] = False,
+    moving: Annotated[
+        bool, typer.Option("--moving", help="The same inside what moves faster than 1 m/s, by the clip's tracks.")
+    ] = False,
+    depth: Annotated[
+        bool, typer.Option("--depth", help="Rendered depth against a world's truth, or else the clip's lidar.")
+    ] = False,
+    protocol: Annotated[
+        Literal["withheld", "storm-windows"],
+        typer.Option(
+            "--protocol",
+            help="What is scored: the clip's own split, or windows of 20 frames at 10 Hz of which frames 0, 5, 10 and "
+            "15 were given; PRED is then a folder with a scene for each, named by its first frame (000020.h5).",
+        ),
+    ] = "withheld",
     split: Annotated[
         Literal["withheld", "train", "all"] | None,
         typer.Option("--split", help="Which of the clip's pictures: withheld from fitting (default), train or all."),
@@ -47,8 +63,8 @@ def run(
 ) -> None:
     """Score a scene on the pictures withheld from it, or a video against a clip or another video.
 
-    Without --psnr, --ssim or --depth all scores that apply are computed. Without -o a table goes to stdout; -o writes
-    JSON with a row for each picture.
+    Without --psnr, --ssim, --moving or --depth all scores that apply are computed. Without -o a table goes to stdout;
+    -o writes JSON with a row for each picture.
     """
     from jwmtool import console
     from jwmtool.artifacts.atomic import check_output
@@ -69,8 +85,9 @@ def run(
         return
     from jwmtool.metrics.run import Request, run_score, show, write_outputs
 
-    chosen = tuple(name for name, on in (("psnr", psnr), ("ssim", ssim), ("depth", depth)) if on)
-    scores, document = run_score(Request(source, truth, chosen, split, device), invocation())
+    flags = (("psnr", psnr), ("ssim", ssim), ("moving", moving), ("depth", depth))
+    chosen = tuple(name for name, on in flags if on)
+    scores, document = run_score(Request(source, truth, chosen, split, device, protocol), invocation())
     for path in write_outputs(scores, document, output, report, invocation(), force):
         if path == output and not json:
             console.emit(str(path))

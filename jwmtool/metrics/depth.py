@@ -1,16 +1,43 @@
-"""Rendered depth against lidar."""
+"""Rendered depth against the truth: a made world's, or lidar."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import minimum_filter
 
 from jwmtool.artifacts.clip import Clip
+from jwmtool.artifacts.truth import has_truth, read_truth
 from jwmtool.geometry.camera import Camera
 
 RANGE_M = (1.0, 80.0)
 MIN_ALPHA = 0.5
+
+DepthTruth = Literal["world", "lidar"]
+
+
+def depth_truth(clip: Clip) -> DepthTruth | None:
+    """What depth of this clip is scored against: a world's own truth, else lidar, else nothing."""
+    if has_truth(clip):
+        return "world"
+    return "lidar" if clip.lidar else None
+
+
+def true_depth(clip: Clip, frame: int, camera: str, truth: DepthTruth) -> NDArray[np.float64] | None:
+    """True depth [H, W] of a picture within the range of RANGE_M, metres; 0 where it is not known.
+
+    Returns None where there is no lidar sweep at its time.
+
+    Raises:
+        InputError: a world's truth is not there or damaged.
+    """
+    if truth == "world":
+        depth = read_truth(clip, frame, camera, ["depth"])["depth"].astype(np.float64)
+        return np.where((depth >= RANGE_M[0]) & (depth <= RANGE_M[1]), depth, 0.0)  # infinite in the sky
+    sweep = lidar_at(clip, clip.frames[frame].images[camera].time_us)
+    return None if sweep is None else lidar_depth(clip.load_lidar(sweep), clip.camera_at(frame, camera))
 
 
 def lidar_depth(

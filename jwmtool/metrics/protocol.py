@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from jwmtool.artifacts.clip import Clip
@@ -15,21 +15,18 @@ from jwmtool.artifacts.frame_meta import FrameMeta, read_meta
 from jwmtool.artifacts.scene import Scene
 from jwmtool.artifacts.video import read_pictures
 from jwmtool.errors import InputError
-from jwmtool.metrics.depth import lidar_at, lidar_depth
+from jwmtool.metrics.depth import depth_truth
 from jwmtool.metrics.image import MIN_SIZE_PX
+from jwmtool.metrics.moving import moving_regions
 from jwmtool.metrics.names import IMAGE_NAMES
-from jwmtool.metrics.scores import DepthPair, Pair, Scores, score_pairs
-from jwmtool.rendering.frames import picture_of
-from jwmtool.rendering.view import render_view
+from jwmtool.metrics.pairs import Key, Tick, cameras_told, picture_mask, scene_pair
+from jwmtool.metrics.scores import Pair, Scores, score_pairs
 
 SplitName = Literal["withheld", "train", "all"]
-Key = tuple[int, str]  # frame, camera
 PROTOCOLS: dict[SplitName, str] = {"withheld": "withheld-views", "train": "training-views", "all": "all-views"}
 TIME_TOLERANCE_US = 1000
 POSE_TOLERANCE_M = 0.05
 POSE_TOLERANCE_RAD = 0.01
-
-Tick = Callable[[int, int], None]  # called with (done, total)
 
 
 def score_scene(
@@ -39,6 +36,7 @@ def score_scene(
     names: tuple[str, ...] = IMAGE_NAMES,
     depth: bool = True,
     tick: Tick | None = None,
+    moving: tuple[str, ...] | None = None,
 ) -> Scores:
     """Render the clip's pictures from the scene and compare.
 
@@ -47,30 +45,27 @@ def score_scene(
         clip: the recording, at the size at which it was ingested.
         split: only pictures withheld from fitting, only the others, or all.
         names: "psnr", "ssim".
-        depth: also score depth where the clip has lidar.
+        depth: also score depth where the clip has the truth of a world, or else lidar.
         tick: told after each picture.
+        moving: of "psnr", "ssim" what to score inside moving regions, where the clip has tracks; by default `names`.
 
     Raises:
         InputError: the split is empty, or a picture is missing or damaged.
     """
     keys = split_keys(clip, split)
+    inside = names if moving is None else moving
+    against = depth_truth(clip) if depth else None
 
     def pairs() -> Iterator[Pair]:
-        for done, (frame, name) in enumerate(keys):
-            record, camera = clip.frames[frame].images[name], clip.camera_at(frame, name)
-            with torch.no_grad():
-                rendering = render_view(scene, camera, record.time_us, name)
-            sweep = lidar_at(clip, record.time_us) if depth else None
-            depth_pair = None
-            if sweep is not None:
-                truth_m = lidar_depth(clip.load_lidar(sweep), camera)
-                depth_pair = DepthPair(rendering.depth.cpu().numpy(), rendering.alpha.cpu().numpy(), truth_m)
-            image, truth = picture_of(rendering), clip.load_image(frame, name)
-            yield Pair(frame, name, record.time_us, image, truth, _mask(clip, frame, name), depth_pair)
+        for done, key in enumerate(keys):
+            yield scene_pair(scene, clip, key, against, bool(inside))
             if tick is not None:
                 tick(done + 1, len(keys))
 
-    return score_pairs(pairs(), PROTOCOLS[split], split, names, notes=fit_notes(scene, clip, keys))
+    scores = score_pairs(
+        pairs(), PROTOCOLS[split], split, names, notes=fit_notes(scene, clip, keys), region_names=inside
+    )
+    return replace(scores, setting=_setting(clip, split), depth_truth=against)
 
 
 def score_frames_on_clip(
@@ -79,6 +74,7 @@ def score_frames_on_clip(
     split: SplitName = "withheld",
     names: tuple[str, ...] = IMAGE_NAMES,
     tick: Tick | None = None,
+    moving: tuple[str, ...] | None = None,
 ) -> Scores:
     """Compare a video (or folder of frames) with the clip's pictures of the same camera and time.
 
@@ -86,6 +82,7 @@ def score_frames_on_clip(
         InputError: frames without times and camera, from other poses, of another size, or none in the split.
     """
     keys = set(split_keys(clip, split))
+    inside = names if moving is None else moving
     meta = read_meta(prediction)
     if not meta or any(m.camera is None for m in meta):
         raise InputError(prediction, "frames of one camera with their times (.jsonl)", "frames without")
@@ -103,13 +100,15 @@ def score_frames_on_clip(
             truth = clip.load_image(frame, name)
             _check_size(prediction, image, truth)
             time_us = clip.frames[frame].images[name].time_us
-            yield Pair(frame, name, time_us, image, truth, _mask(clip, frame, name))
+            regions = moving_regions(clip, frame, name) if inside else {}
+            yield Pair(frame, name, time_us, image, truth, picture_mask(clip, frame, name), regions=regions)
             done += 1
             if tick is not None:
                 tick(done, total)
 
     notes = () if total == len(keys) else (f"{total} of the clip's {len(keys)} {split} pictures are in the prediction",)
-    return score_pairs(pairs(), PROTOCOLS[split], split, names, notes=notes)
+    setting = _setting(clip, split)
+    return score_pairs(pairs(), PROTOCOLS[split], split, names, notes=notes, setting=setting, region_names=inside)
 
 
 def score_frames(
@@ -165,6 +164,13 @@ def fit_notes(scene: Scene, clip: Clip, keys: list[Key]) -> tuple[str, ...]:
     return (f"{count} of the {len(keys)} scored pictures were fitted",) if count else ()
 
 
+def _setting(clip: Clip, split: SplitName) -> str:
+    """What the split is, in words."""
+    rules = ", ".join(clip.split.rules) or "as clip.json says"
+    told = {"withheld": f"withheld: {rules}", "train": "those not withheld", "all": "all, fitted ones too"}[split]
+    return f"{len(clip.frames)} frames at {clip.rate_hz:.3g} Hz, {cameras_told(clip)}; {told}"
+
+
 def _match(path: Path, clip: Clip, meta: FrameMeta) -> Key | None:
     """The clip's picture of this frame's camera and time; None if it took none then."""
     if meta.scene_time_us is not None and meta.scene_time_us != meta.time_us:
@@ -182,14 +188,6 @@ def _match(path: Path, clip: Clip, meta: FrameMeta) -> Key | None:
                 raise InputError(path, "frames seen from the recorded poses", found)
         return i, record.camera
     return None
-
-
-def _mask(clip: Clip, frame: int, name: str) -> NDArray[np.bool_] | None:
-    mask = clip.load_mask(frame, name)
-    inner = None if mask is None else mask[5:-5, 5:-5]
-    if inner is not None and not inner.any():
-        raise InputError(clip.root / str(clip.frames[frame].images[name].mask), "a mask that keeps pixels", "none")
-    return mask
 
 
 def _check_size(path: Path, image: NDArray[np.uint8], truth: NDArray[np.uint8]) -> None:

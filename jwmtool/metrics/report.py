@@ -47,7 +47,6 @@ def report_html(scores: Scores, document: dict[str, Any], command: Sequence[str]
     worst = "".join(_worst(row, pair) for row, pair in scores.worst)
     notes = "".join(f'<p class="note">{html.escape(note)}</p>' for note in scores.notes)
     split = f", split <b>{html.escape(scores.split)}</b>" if scores.split else ""
-    sizes = ", ".join(sorted({f"{r.size[0]}x{r.size[1]}" for r in scores.rows}))
     definitions = "".join(
         f"<li><b>{html.escape(k)}</b>: {html.escape(text)}</li>" for k, text in document["definition"].items()
     )
@@ -57,7 +56,7 @@ def report_html(scores: Scores, document: dict[str, Any], command: Sequence[str]
 <title>jwm score: {html.escape(document["prediction"])}</title><style>{STYLE}</style></head><body>
 <h1>{html.escape(document["prediction"])}</h1>
 <p>against <b>{html.escape(document["reference"])}</b>, protocol <b>{html.escape(scores.protocol)}</b>{split}:
-{len(scores.rows)} pictures of {sizes} px</p>
+{html.escape(scores.summary)}</p>
 {notes}<h2>Scores</h2>{_table(scores, names)}
 <h2>Over time</h2>{curves}
 <h2>The {len(scores.worst)} worst pictures</h2>

@@ -58,7 +58,9 @@ def select(recording: Recording, selection: Selection) -> Recording:
     for track in recording.tracks:
         inside = (track.times_us >= first_us) & (track.times_us <= last_us)
         if inside.any():
-            tracks.append(replace(track, times_us=track.times_us[inside], world_from_box=track.world_from_box[inside]))
+            sizes = None if track.sizes is None else track.sizes[inside]
+            poses = track.world_from_box[inside]
+            tracks.append(replace(track, times_us=track.times_us[inside], world_from_box=poses, sizes=sizes))
     present = {name for frame in kept for name in frame.images}
     order = selection.cameras or tuple(recording.cameras)
     cameras = {name: recording.cameras[name] for name in order if name in present}
