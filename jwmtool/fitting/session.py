@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
@@ -25,6 +21,7 @@ from jwmtool.errors import InputError, UsageError
 from jwmtool.fitting.fit import Fit
 from jwmtool.fitting.initialize import start_from_clip
 from jwmtool.fitting.settings import FitSettings
+from jwmtool.interrupt import stop_between_steps
 
 CHECKPOINT_EVERY_S = 30.0
 _MAY_CHANGE = ("budget_s", "max_steps")  # on resume: the run may be made longer
@@ -91,7 +88,7 @@ def fit_clip(
             saved = time.monotonic()
         return lost_s
 
-    with console.progress("fitting", 1.0) as bar, _stop_between_steps() as asked_to_stop:
+    with console.progress("fitting", 1.0) as bar, stop_between_steps() as asked_to_stop:
         try:
             fit.run(started, bar, step_done)
         except _StoppedError:
@@ -103,32 +100,6 @@ def fit_clip(
 
 class _StoppedError(Exception):
     """Ctrl-C or SIGTERM came, and the step is done."""
-
-
-@contextmanager
-def _stop_between_steps() -> Iterator[Callable[[], bool]]:
-    """Let Ctrl-C and SIGTERM wait for the end of a step, where the fit is whole; a second one stops at once.
-
-    Yields a function that says whether one came. Outside the main thread signals are left as they are.
-    """
-    came = False
-
-    def note(number: int, frame: FrameType | None) -> None:
-        nonlocal came
-        came = True
-        restore()
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    before: dict[int, Any] = {}
-    if threading.current_thread() is threading.main_thread():
-        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: came
-    finally:
-        restore()
 
 
 def write_state(fit: Fit, path: Path, clip_hash: str) -> None:

@@ -1,0 +1,1 @@
+"""Training: one loop for every model, on one CPU, one GPU, or many of them under torchrun."""
