@@ -19,14 +19,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from jwmtool.worlds.spec import KINDS
+
 CONTEXT = (0, 5, 10, 15)
 NUM_FRAMES = 20
-KINDS = ("city", "suburb", "motorway", "country")
+SPREAD, OPACITY, MIN_FACING = 0.45, 0.95, 0.04  # pixels; of each Gaussian; cosine, below which patches grow no longer
 OTHERS = (("rain", "day"), ("snow", "day"), ("fog", "day"), ("clear", "dusk"), ("clear", "night"))
 
 
@@ -38,7 +41,7 @@ def main() -> None:
     parser.add_argument("--rig", default="front3")
     parser.add_argument("--others", type=int, default=4, metavar="N", help="seeds for each other weather or light")
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--sheets", type=Path, help="folder for pictures: truth above, lifted below")
+    parser.add_argument("--sheets", type=Path, help="folder for pictures: truth, and lifted beside it")
     arguments = parser.parse_args()
     rows: list[dict[str, Any]] = []
     for i in range(arguments.seeds):
@@ -116,10 +119,13 @@ class Lifted:
         self._origin = world.world_from_rig(0)[:3, 3]
         tracks = {t.instance: t.world_from_box for t in world.tracks()}
         self._tracks = {number: poses for number, poses in tracks.items() if np.abs(np.ptp(poses, 0)).max() > 1e-9}
+        square = np.ones((3, 3), np.uint8)
+        self._around = {key: (cv2.erode(v.depth, square), cv2.dilate(v.depth, square)) for key, v in views.items()}
+        self._owner = {key: self._owners(view) for key, view in views.items()}
         pieces: dict[int, list[tuple[Any, NDArray[np.float64]]]] = {}
         for picture, ((frame, name), view) in enumerate(views.items()):
             points, shape = _lift(world.camera(frame, name), view, picture)
-            owner = self._owners(view)[np.isfinite(view.depth)]
+            owner = self._owner[frame, name][np.isfinite(view.depth)]
             keep = ~self._seen_finer((frame, name), points, owner)
             for number in np.unique(owner):
                 rows = np.flatnonzero((owner == number) & keep)
@@ -142,11 +148,8 @@ class Lifted:
 
     def _seen_finer(self, key: tuple[int, str], points: Any, owner: NDArray[np.int64]) -> NDArray[np.bool_]:
         """[N] True where another context picture shows the same surface from nearer: that one's pixel is kept."""
-        import cv2
-
         finer = np.zeros(len(points), bool)
-        square = np.ones((3, 3), np.uint8)
-        for other_key, other in self._views.items():
+        for other_key, (nearest, farthest) in self._around.items():
             if other_key == key:
                 continue
             camera = self._world.camera(*other_key)
@@ -159,11 +162,9 @@ class Lifted:
             with np.errstate(invalid="ignore"):
                 inside = (depth > 0) & ((pixels > 0) & (pixels < (camera.width, camera.height))).all(1)
             i, j = pixels[inside].astype(int).T
-            nearest, farthest = cv2.erode(other.depth, square), cv2.dilate(other.depth, square)
             z = depth[inside]
-            same = (
-                (nearest[j, i] * 0.99 < z) & (z < farthest[j, i] * 1.01) & (self._owners(other)[j, i] == owner[inside])
-            )
+            same = (nearest[j, i] * 0.99 < z) & (z < farthest[j, i] * 1.01)
+            same &= self._owner[other_key][j, i] == owner[inside]
             finer[np.flatnonzero(inside)[same & (z / camera.K[0, 0] < points.footprint_m[inside])]] = True
         return finer
 
@@ -226,7 +227,7 @@ def _lift(camera: Any, view: Any, picture: int) -> tuple[Any, NDArray[np.float64
     of unit depth and d the depth; those two vectors span the patch. The columns of a shape are orthogonal axes times
     standard deviations.
     """
-    from jwmtool.stereo.lifting import Points
+    from jwmtool.stereo.lifting import lift
 
     seen = np.isfinite(view.depth)
     depth = view.depth[seen].astype(np.float64)
@@ -243,12 +244,7 @@ def _lift(camera: Any, view: Any, picture: int) -> tuple[Any, NDArray[np.float64
     values, vectors = np.linalg.eigh(covariance)
     vectors[:, :, 0] *= np.sign(np.linalg.det(vectors))[:, None]
     shape = vectors * (SPREAD * np.sqrt(np.maximum(values, 1e-12)))[:, None, :]
-    points = Points(
-        camera.world_from_cam[:3, 3] + rays * depth[:, None], (view.image[seen] / 255.0).astype(np.float32),
-        (depth / camera.K[0, 0]).astype(np.float32), normals.astype(np.float32), np.ones(len(depth), np.float32),
-        (depth * np.linalg.norm(rays, axis=1)).astype(np.float32), np.full(len(depth), picture, np.int32),
-    )  # fmt: skip
-    return points, shape
+    return lift(view.depth, camera, view.image / 255.0, np.ones_like(view.depth), picture=picture), shape
 
 
 def _carried(
@@ -259,9 +255,7 @@ def _carried(
 
 
 def _fill(color: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """What no context frame saw, spread from around: pyramids of known colors (push-pull)."""
-    import cv2
-
+    """What no context frame saw, spread from around: ever wider blurs of the known colors."""
     weight = known.astype(np.float32)[..., 0]
     total = np.where(known, color, 0.0).astype(np.float32)
     result, share = total.copy(), weight.copy()
@@ -271,9 +265,6 @@ def _fill(color: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.fl
         result[use] = wide[use] / around[use][:, None]
         share[use] = 1.0
     return result
-
-
-SPREAD, OPACITY, MIN_FACING = 0.45, 0.95, 0.04
 
 
 if __name__ == "__main__":

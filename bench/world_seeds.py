@@ -93,11 +93,12 @@ def problems(world: Any) -> list[str]:
     """What is wrong with a world, in words; nothing if all is well."""
     from jwmtool.worlds.shapes.footprints import overlap
     from jwmtool.worlds.shapes.surfaces import Class
+    from jwmtool.worlds.traffic.ego import EGO_MIDDLE_M, EGO_SIZE
 
     found = []
     tracks = world.tracks()
     steps = range(0, world.num_frames)
-    ego = np.stack([_rectangle(world.world_from_rig(i), 1.3, 4.6, 1.85) for i in steps])
+    ego = np.stack([_rectangle(world.world_from_rig(i), EGO_MIDDLE_M, *EGO_SIZE[:2]) for i in steps])
     boxes = np.stack(
         [np.stack([_rectangle(t.world_from_box[i], 0.0, *t.size[:2]) for i in steps]) for t in tracks]
     ) if tracks else np.zeros((0, len(steps), 5))  # fmt: skip

@@ -98,7 +98,7 @@ def truth(seed: int) -> Sheet:
 
 
 def rigs(seed: int) -> Sheet:
-    """All cameras of surround6 and stereo at one moment."""
+    """All cameras of surround6 and front3 at one moment."""
     images, labels = [], []
     for rig in ("surround6", "front3"):
         world = _world("city", seed, rig=rig)

@@ -6,7 +6,8 @@ Foreign files (diffusers', say) read as well; they have no `jwm` metadata.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -56,25 +57,15 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         InputError: missing, damaged, or of a newer major version.
     """
-    try:
-        with safe_open(path, "pt") as file:
-            metadata = _metadata(path, file.metadata())
-            return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118 (not a mapping)
-    except FileNotFoundError:
-        raise InputError(path, "a safetensors file", "no such file") from None
-    except (SafetensorError, OSError) as error:
-        raise InputError(path, "a safetensors file", str(error)) from None
+    with _opened(path) as file:
+        metadata = _metadata(path, file.metadata())
+        return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118 (not a mapping)
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
     """The metadata alone; errors as `read_weights`."""
-    try:
-        with safe_open(path, "pt") as file:
-            return _metadata(path, file.metadata())
-    except FileNotFoundError:
-        raise InputError(path, "a safetensors file", "no such file") from None
-    except (SafetensorError, OSError) as error:
-        raise InputError(path, "a safetensors file", str(error)) from None
+    with _opened(path) as file:
+        return _metadata(path, file.metadata())
 
 
 def load_weights(model: nn.Module, path: Path) -> dict[str, Any]:
@@ -121,6 +112,18 @@ def half(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if tensor.is_floating_point() and not bool(torch.isfinite(converted[name]).all()):
             raise JwmError(f"{name}: expected values that float16 can hold, found up to {float(tensor.abs().max()):g}")
     return converted
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """The file open for reading, its troubles told in one line."""
+    try:
+        with safe_open(path, "pt") as file:
+            yield file
+    except FileNotFoundError:
+        raise InputError(path, "a safetensors file", "no such file") from None
+    except (SafetensorError, OSError) as error:
+        raise InputError(path, "a safetensors file", str(error)) from None
 
 
 def _metadata(path: Path, raw: Mapping[str, str] | None) -> dict[str, Any]:

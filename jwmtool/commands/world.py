@@ -104,7 +104,7 @@ def run(
         check_output(output, force)
     if dry_run:
         specs = [replace(spec, seed=s).resolved() for s in range(seed, seed + (count or 0))]
-        return would(reads=inputs, writes=[output / f"{s.kind}-{s.seed:06d}" for s in specs] or [output])
+        return would(reads=inputs, writes=[output / s.name for s in specs] or [output])
     from jwmtool.artifacts.provenance import record
 
     provenance = record(invocation(), inputs, seed=seed, device="cpu")

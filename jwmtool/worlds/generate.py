@@ -64,12 +64,13 @@ def write_world(
     description = world.description
     names = [camera.name for camera in description.rig.cameras]
     split = make_split(withhold, world.num_frames, names)
+    source = source_of(description, supersampling)
     with atomic_folder(output, force) as folder:
         _render(world, folder, names, supersampling)
         clip = Clip(
             root=folder,
-            name=clip_name(description),
-            source=source_of(description, supersampling),
+            name=description.spec.name,
+            source=source,
             licence=LICENCE,
             cameras={
                 c.name: ClipCamera(c.name, c.K, c.width, c.height, c.rig_from_cam) for c in description.rig.cameras
@@ -79,7 +80,7 @@ def write_world(
             lidar=_sweeps(world),
             tracks=_tracks(world),
             tags=tags_of(description),
-            extras=_extras(world, names),
+            extras={"description_sha256": source["description_sha256"], **_extras(world, names)},
             provenance=[provenance] if provenance else [],
         )
         write_clip_json(clip, folder)
@@ -90,11 +91,6 @@ def check_supersampling(supersampling: int) -> None:
     """UsageError unless it is a sensible number of rays along a pixel's side."""
     if not 1 <= supersampling <= MAX_SUPERSAMPLING:
         raise UsageError(f"--supersampling: expected 1 to {MAX_SUPERSAMPLING}, found {supersampling}")
-
-
-def clip_name(description: WorldDescription) -> str:
-    """`city-000007`."""
-    return f"{description.spec.kind}-{description.spec.seed:06d}"
 
 
 def source_of(description: WorldDescription, supersampling: int) -> dict[str, Any]:
@@ -222,7 +218,6 @@ def _extras(world: World, names: list[str]) -> dict[str, Any]:
     columns = ("speed_mps", "acceleration_mps2", "yaw_rate_radps", "curvature_per_m")
     lidar = description.rig.lidar
     extras: dict[str, Any] = {
-        "description_sha256": description.content_sha256(),
         "actions": {name: np.round(controls[:, k], 5).tolist() for k, name in enumerate(columns)},
         "lap_m": round(description.network.circuits[0].path.length_m, 2),
         "lanes": lanes_near(world),

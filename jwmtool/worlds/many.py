@@ -84,11 +84,11 @@ def make_one(order: Order) -> Path:
         JwmError: another clip stands there, and the order does not say `force`.
     """
     from jwmtool.worlds.describe import describe
-    from jwmtool.worlds.generate import clip_name, source_of, write_world
+    from jwmtool.worlds.generate import source_of, write_world
     from jwmtool.worlds.world import World
 
     description = describe(order.spec, order.rig, order.lidar)
-    target = order.output / clip_name(description)
+    target = order.output / description.spec.name
     if target.exists() and not order.force:
         document = read_json(target / "clip.json")
         found = (document.get("source"), document.get("split", {}).get("rules", []))

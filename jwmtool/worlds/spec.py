@@ -52,6 +52,11 @@ class WorldSpec:
             raise UsageError("--duration: expected more than 0 s, found 0 s")
 
     @property
+    def name(self) -> str:
+        """`city-000007`: of the clip, and of its folder among many."""
+        return f"{self.kind}-{self.seed:06d}"
+
+    @property
     def num_frames(self) -> int:
         """Frames at times i / rate_hz, at least one."""
         return max(1, math.floor(self.duration_s * self.rate_hz + 1e-6))

@@ -30,6 +30,7 @@ from jwmtool.worlds.spec import WorldSpec
 Floats = NDArray[np.float64]
 
 _MOMENTS_KEPT = 4  # threads work on neighboring frames
+_EGO_HEADLIGHTS = np.array([[3.6, 0.65, 0.65], [3.6, -0.65, 0.65]])  # in the rig's frame, metres
 
 
 @dataclass(frozen=True)
@@ -59,18 +60,15 @@ class World:
         self._times_s = sample_times(len(description.ego))
         stream = Stream(spec.seed, spec.kind)
         solids = build_ground(description.network, description.terrain, description.stretch, stream.sub("ground"))
-        number = 0
         bodies = []
-        for actor in description.actors:
-            number += 1
+        for number, actor in enumerate(description.actors, start=1):
             figure = make_figure(actor.model, actor.size, actor.seed)
             if len(actor.states) == 1:
                 mesh = figure.mesh.moved(world_from_state(actor.states[0]))
                 solids.append(Solid(mesh, number, MODELS[actor.model].semantic))
             else:
                 bodies.append(Body(actor, number, figure))
-        for thing in description.things:
-            number += 1
+        for number, thing in enumerate(description.things, start=1 + len(description.actors)):
             solids.append(Solid(build_thing(thing), number, THING_CLASS[thing.kind]))
         self._static = Caster(assemble(solids))
         self._bodies = Bodies(bodies)
@@ -169,7 +167,7 @@ class World:
             if len(fronts):
                 rows.append(headlight_rows(body.pose(time_s), fronts))
         ego = world_from_state(states_between(self._times_s, self.description.ego, time_s))
-        rows.append(headlight_rows(ego, np.array([[3.6, 0.65, 0.65], [3.6, -0.65, 0.65]])))
+        rows.append(headlight_rows(ego, _EGO_HEADLIGHTS))
         return np.concatenate(rows)
 
 

@@ -155,10 +155,3 @@ def _circuit(
             stops.append((stations[i][1] - stop_m[step], node, nodes[node].arms.index(arm), leave))
     ways = tuple((e, forward, *stations[i]) for i, (e, forward) in enumerate(cycle))
     return Circuit(path, lane, ways, tuple(stops))
-
-
-def heading_out(edge: Edge, at_start: bool) -> float:
-    """Direction in which an edge leaves one of its nodes, radians."""
-    points = edge.path.points
-    gap = points[1] - points[0] if at_start else points[-2] - points[-1]
-    return math.atan2(gap[1], gap[0])

@@ -15,7 +15,6 @@ from jwmtool.worlds.roads.network_parts import Edge, Node
 
 Floats = NDArray[np.float64]
 
-SAMPLE_M = 0.5
 _LEAD_STEP_M = 2.0
 _LEAST_TRIM_M = 3.0
 

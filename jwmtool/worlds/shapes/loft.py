@@ -118,7 +118,7 @@ def outwards(mesh: Mesh) -> Mesh:
     volume = float(np.einsum("fi,fi->", corners[:, 0], np.cross(corners[:, 1], corners[:, 2])))
     if volume >= 0.0:
         return mesh
-    return Mesh(mesh.vertices, mesh.faces[:, ::-1], mesh.texture, -mesh.normals, mesh.surface, mesh.surfaces)
+    return replace(mesh, faces=mesh.faces[:, ::-1], normals=-mesh.normals)
 
 
 def creased(
@@ -158,5 +158,4 @@ def creased(
 def fitted(mesh: Mesh, size: tuple[float, float, float], low: Floats, high: Floats) -> Mesh:
     """The mesh moved and stretched so that what now spans `low` to `high` fills the box of `size` on the ground."""
     middle = np.array([0.5 * (low[0] + high[0]), 0.5 * (low[1] + high[1]), low[2]])
-    moved = Mesh(mesh.vertices - middle, mesh.faces, mesh.texture, mesh.normals, mesh.surface, mesh.surfaces)
-    return moved.scaled(np.asarray(size) / (high - low))
+    return replace(mesh, vertices=mesh.vertices - middle).scaled(np.asarray(size) / (high - low))
