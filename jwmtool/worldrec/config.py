@@ -1,0 +1,79 @@
+"""Sizes of WorldRec. `mini` ships and runs on a laptop; `base` and `full` differ from it by numbers only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from jwmtool.errors import InputError, UsageError
+
+METHODS = ("sparse", "pixel")
+
+
+@dataclass(frozen=True)
+class WorldRecConfig:
+    """What decides the network's shape; saved with its weights.
+
+    Attributes:
+        method: `sparse` scene queries, or `pixel`: a Gaussian for each pixel, the design of its rivals.
+        widths: channels of the encoder at strides 2, 4, 8, 16; blocks: residual blocks at each.
+        planes: inverse-depth planes of the sweep, from infinity to `nearest_m`.
+        neighbors: views that each view is matched with.
+        match_channels, match_groups: of the learned matching features.
+        channels: of a scene query; layers: of aggregation; gather_views: views that a query looks into.
+        gaussians: of a query.
+        sky_size: px of a face of the sky's cubemap.
+        pixels: pictures are shrunk to about so many before they enter.
+    """
+
+    method: str = "sparse"
+    widths: tuple[int, ...] = (24, 48, 96, 128)
+    blocks: tuple[int, ...] = (1, 2, 2, 2)
+    planes: int = 40
+    nearest_m: float = 2.5
+    neighbors: int = 2
+    match_channels: int = 16
+    match_groups: int = 4
+    channels: int = 64
+    layers: int = 2
+    gather_views: int = 6
+    gaussians: int = 8
+    sky_size: int = 64
+    pixels: int = 64_000
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise UsageError(f"WorldRec: expected method {' or '.join(METHODS)}, found {self.method!r}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], where: str | Path = "WorldRec's config") -> WorldRecConfig:
+        """From JSON values.
+
+        Raises:
+            InputError: an unknown key (naming `where`).
+        """
+        known = {f.name for f in fields(cls)}
+        for name in values:
+            if name not in known:
+                raise InputError(where, f"keys from {', '.join(sorted(known))}", repr(name))
+        told: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+        return cls(**told)
+
+
+CONFIGS = {
+    "mini": WorldRecConfig(),
+    "base": WorldRecConfig(
+        widths=(48, 96, 192, 256), blocks=(2, 3, 4, 4), planes=64, neighbors=3, match_channels=32, channels=192,
+        layers=4, gather_views=12, gaussians=16, sky_size=128, pixels=200_000,
+    ),
+    "full": WorldRecConfig(
+        widths=(96, 192, 384, 768), blocks=(3, 4, 9, 9), planes=96, neighbors=4, match_channels=64, match_groups=8,
+        channels=512, layers=4, gather_views=24, gaussians=32, sky_size=256, pixels=600_000,
+    ),
+}  # fmt: skip
