@@ -20,6 +20,7 @@ from jwmtool.artifacts.clip import Clip, LidarSweep, Split
 from jwmtool.artifacts.clip_io import read_clip, write_clip_json
 from jwmtool.artifacts.frame_meta import FrameMeta
 from jwmtool.artifacts.images import write_png
+from jwmtool.artifacts.lidar import lidar_at, lidar_depth
 from jwmtool.artifacts.scene import Scene
 from jwmtool.artifacts.scene_io import write_scene
 from jwmtool.artifacts.video import open_writer
@@ -28,7 +29,7 @@ from jwmtool.errors import InputError, ScoreThresholdError, UsageError
 from jwmtool.gaussians.exposure import Exposure
 from jwmtool.geometry.camera import Camera
 from jwmtool.imaging.similarity import psnr, ssim
-from jwmtool.metrics.depth import depth_scores, lidar_at, lidar_depth
+from jwmtool.metrics.depth import depth_scores
 from jwmtool.metrics.image import image_scores
 from jwmtool.metrics.protocol import score_frames, score_frames_on_clip, score_scene
 from jwmtool.metrics.scores import Pair, score_pairs

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jwmtool.metrics.depth import RANGE_M, DepthTruth, depth_scores
+from jwmtool.artifacts.lidar import RANGE_M
+from jwmtool.metrics.depth import DepthTruth, depth_scores
 from jwmtool.metrics.image import MIN_REGION_PX, image_scores
 from jwmtool.metrics.moving import MIN_SPEED_MPS
 from jwmtool.metrics.names import ALL_NAMES, IMAGE_NAMES

@@ -24,6 +24,8 @@ class WorldRecConfig:
         match_channels, match_groups: of the learned matching features.
         channels: of a scene query; layers: of aggregation; gather_views: views that a query looks into.
         gaussians: of a query.
+        visibility: weigh views by what they see; False takes their plain mean (an ablation).
+        motion: velocities; False keeps everything in place (an ablation).
         sky_size: px of a face of the sky's cubemap.
         pixels: pictures are shrunk to about so many before they enter.
     """
@@ -38,9 +40,11 @@ class WorldRecConfig:
     match_groups: int = 4
     channels: int = 64
     layers: int = 2
-    gather_views: int = 6
+    gather_views: int = 12
     gaussians: int = 8
-    sky_size: int = 64
+    visibility: bool = True
+    motion: bool = True
+    sky_size: int = 128
     pixels: int = 64_000
 
     def __post_init__(self) -> None:
@@ -70,10 +74,10 @@ CONFIGS = {
     "mini": WorldRecConfig(),
     "base": WorldRecConfig(
         widths=(48, 96, 192, 256), blocks=(2, 3, 4, 4), planes=64, neighbors=3, match_channels=32, channels=192,
-        layers=4, gather_views=12, gaussians=16, sky_size=128, pixels=200_000,
+        layers=4, gather_views=16, gaussians=16, sky_size=256, pixels=200_000,
     ),
     "full": WorldRecConfig(
         widths=(96, 192, 384, 768), blocks=(3, 4, 9, 9), planes=96, neighbors=4, match_channels=64, match_groups=8,
-        channels=512, layers=4, gather_views=24, gaussians=32, sky_size=256, pixels=600_000,
+        channels=512, layers=4, gather_views=24, gaussians=16, sky_size=512, pixels=600_000,
     ),
 }  # fmt: skip

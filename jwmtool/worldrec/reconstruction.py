@@ -12,6 +12,7 @@ from jwmtool.gaussians.model import Gaussians
 from jwmtool.gaussians.rasterize import Rendering, rasterize
 from jwmtool.gaussians.sky import sample_sky
 from jwmtool.geometry.camera import Camera
+from jwmtool.worldrec.surfels import Pixels
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,22 @@ class DepthMaps:
 
 
 @dataclass(frozen=True)
+class Motion:
+    """Velocities of the M queries that were swept (see motion.py).
+
+    Attributes:
+        rows: [M] which queries.
+        velocity: [M, 3] scene frame, m/s.
+        logits: [M, H] of the velocities tried; tried: [H, 3].
+    """
+
+    rows: Tensor
+    velocity: Tensor
+    logits: Tensor
+    tried: Tensor
+
+
+@dataclass(frozen=True)
 class Reconstruction:
     """A window's scene, still on the graph.
 
@@ -40,12 +57,15 @@ class Reconstruction:
         sky: cubemap [6, R, R, 3], axes of the scene frame.
         exposure: [V, 3, 4] affine color map of each view; identity at the start of training.
         depth: coarse depth of each view.
+        pixels: of the queries, and motion: what was found to move; None where the method has neither.
     """
 
     gaussians: Gaussians
     sky: Tensor
     exposure: Tensor
     depth: DepthMaps
+    pixels: Pixels | None = None
+    motion: Motion | None = None
 
     def render(self, camera: Camera, time_s: float, exposure: Tensor | None = None) -> tuple[Tensor, Rendering]:
         """The picture [H, W, 3] with sky and exposure ([3, 4], none: as is), not clamped; and the bare rendering."""

@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from jwmtool.artifacts.clip import Clip
+from jwmtool.artifacts.lidar import lidar_at, lidar_depth
 from jwmtool.artifacts.truth import read_truth
-from jwmtool.geometry import se3
 from jwmtool.geometry.camera import Camera
 
 MULTIPLE = 16  # sizes of pictures in the network are multiples of its coarsest stride
-_LIDAR_APART_US = 60_000  # a sweep belongs to a picture within this time
 
 
 @dataclass(frozen=True)
@@ -121,7 +120,9 @@ def _load(
     width, height = size
     camera = clip.camera_at(frame, name)
     shrinks = camera.width > width
-    pixels = cv2.resize(clip.load_image(frame, name), size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    pixels = cv2.resize(
+        clip.load_image(frame, name), size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    )
     mask = clip.load_mask(frame, name)
     K = np.diag([width / camera.width, height / camera.height, 1.0]) @ camera.K
     seen = Camera(K, width, height, camera.world_from_cam)
@@ -145,15 +146,8 @@ def _nearest(values: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
 
 
 def _lidar(clip: Clip, time_us: int, camera: Camera) -> NDArray[np.float32]:
-    """Sparse depth [H, W] of the sweep nearest in time; the nearest point of a pixel counts."""
-    depth = np.zeros((camera.height, camera.width), np.float32)
-    apart = [abs(sweep.time_us - time_us) for sweep in clip.lidar]
-    if not apart or min(apart) > _LIDAR_APART_US:
-        return depth
-    pixels, z = camera.project(clip.load_lidar(int(np.argmin(apart))))
-    with np.errstate(invalid="ignore"):
-        inside = (z > 0.5) & (pixels >= 0).all(1) & (pixels < (camera.width, camera.height)).all(1)
-    order = np.argsort(-z[inside], kind="stable")
-    i, j = pixels[inside][order].astype(int).T
-    depth[j, i] = z[inside][order]
-    return depth
+    """Sparse depth [H, W] of the sweep nearest in time; all 0 where none is near."""
+    sweep = lidar_at(clip, time_us)
+    if sweep is None:
+        return np.zeros((camera.height, camera.width), np.float32)
+    return lidar_depth(clip.load_lidar(sweep), camera).astype(np.float32)

@@ -1,0 +1,132 @@
+"""`jwm train`: train a network on clips."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from jwmtool.cli.options import DURATION, Device, DryRun, Force, Output, Quiet, Seed, Verbose
+
+EXAMPLES = (
+    "jwm train worldrec --data worlds/ --budget 2h -o run/",
+    "jwm train worldrec --data worlds/ --data clip/ --stage depth --max-steps 2000 --batch 4 -o run/",
+)
+
+
+def run(
+    model: Annotated[
+        Literal["worldrec"], typer.Argument(metavar="MODEL", help="worldrec: pictures in, a Gaussian scene out.")
+    ],
+    data: Annotated[
+        list[Path],
+        typer.Option(
+            "--data",
+            metavar="DIR",
+            help="A clip, or a folder of clips; repeatable, each counts alike. - reads paths from stdin.",
+        ),
+    ],
+    output: Output,
+    held_out: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--held-out",
+            metavar="DIR",
+            help="Clips to score on, as --data.",
+            show_default="one in twenty of --data, at most 8, kept from training",
+        ),
+    ] = None,
+    config: Annotated[
+        str | None,
+        typer.Option("--config", metavar="NAME", help="mini, base or full.", show_default="mini, or that of --init"),
+    ] = None,
+    method: Annotated[
+        Literal["sparse", "pixel"] | None,
+        typer.Option("--method", help="sparse scene queries, or a Gaussian a pixel.", show_default="sparse"),
+    ] = None,
+    stage: Annotated[
+        Literal["depth", "full"],
+        typer.Option("--stage", help="depth: coarse depth alone, a fast start for a full training by --init."),
+    ] = "full",
+    budget_s: Annotated[
+        float | None,
+        typer.Option("--budget", **DURATION, help="Time to spend; the learning rate falls over it."),
+    ] = None,
+    max_steps: Annotated[
+        int | None,
+        typer.Option("--max-steps", min=1, metavar="N", help="Steps to take: repeats exactly with a seed."),
+    ] = None,
+    init: Annotated[
+        Path | None,
+        typer.Option("--init", metavar="PATH", help="Start from weights: a file, a shipped model or another run."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a run that was interrupted; give the same flags again.")
+    ] = False,
+    batch: Annotated[int, typer.Option("--batch", min=1, metavar="N", help="Windows a step, of all ranks.")] = 4,
+    lr: Annotated[float, typer.Option("--lr", metavar="X", help="Learning rate after warm-up.")] = 3e-4,
+    precision: Annotated[Literal["fp32", "bf16"], typer.Option("--precision", help="bf16 is for CUDA.")] = "fp32",
+    eval_every_s: Annotated[
+        float,
+        typer.Option("--eval-every", **DURATION, help="Time between scores on held-out clips.", show_default="300s"),
+    ] = 300.0,
+    seed: Seed = 0,
+    device: Device = "auto",
+    force: Force = False,
+    dry_run: DryRun = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Train a network on clips; withheld pictures are never looked at. Under torchrun, on many GPUs or machines.
+
+    The folder gets best.safetensors and last.safetensors, a log, pictures of held-out clips, data.json (what it was
+    trained on) and the state from which --resume goes on after Ctrl-C, with a longer --budget if wanted.
+    """
+    import os
+
+    from jwmtool import console
+    from jwmtool.artifacts.provenance import record
+    from jwmtool.cli.options import invocation, would
+    from jwmtool.cli.parsing import read_paths
+    from jwmtool.device import resolve_device
+    from jwmtool.errors import OutputExistsError
+    from jwmtool.training.checkpoint import latest_state
+    from jwmtool.training.loop import train
+    from jwmtool.training.remove import remove_run
+    from jwmtool.training.run import Run
+    from jwmtool.training.settings import TrainSettings
+    from jwmtool.training.worldrec.clips import gather
+    from jwmtool.training.worldrec.recipe import (
+        Recipe,
+        check_record,
+        chosen_config,
+        config_of_run,
+        config_of_weights,
+        write_record,
+    )
+    from jwmtool.training.worldrec.task import WorldRecTask
+
+    # Other models will each make their task here; all that is above and below is theirs as well.
+    settings = TrainSettings(batch=batch, lr=lr, precision=precision, eval_every_s=eval_every_s, seed=seed)
+    used_device = resolve_device(device)
+    asked = Run(output, used_device, budget_s, max_steps, resume, init)
+    if not (resume or force) and latest_state(output) is not None:
+        raise OutputExistsError(output)
+    given = config_of_run(output) if resume else config_of_weights(init) if init is not None else None
+    network = chosen_config(config, method, given)
+    clips = gather(read_paths(data), held_out or ())
+    if dry_run:
+        return would(reads=[*data, *(held_out or ()), *([init] if init else ())], writes=[output])
+    recipe = Recipe.of(network, stage, seed)
+    if resume:
+        check_record(output, clips, recipe)
+    else:
+        remove_run(output)
+        write_record(output, network, clips, recipe, record(invocation(), seed=seed, device=used_device))
+    result = train(WorldRecTask(network, clips, recipe), settings, asked)
+    if os.environ.get("RANK", "0") == "0":  # of torchrun's processes one speaks
+        console.emit(str(output))
+    if not result.finished:
+        console.notice("interrupted; the weights so far are in last.safetensors, and --resume goes on")
+        raise typer.Exit(130)

@@ -1,0 +1,1 @@
+"""Training of WorldRec: windows of clips, losses, scores on clips kept away."""

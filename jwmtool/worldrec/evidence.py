@@ -1,0 +1,84 @@
+"""What every view says about points: sees them, sees through them, cannot see them; and who sees them finest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from jwmtool.worldrec.neighbors import project
+from jwmtool.worldrec.sampling import sample
+from jwmtool.worldrec.surfels import Pixels, lift
+from jwmtool.worldrec.views import Views
+
+SAME_PX = 0.75  # two views see the same point if there and back again it lands within this
+SAME_DEPTH = 0.1  # and its depth agrees within this share
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What views say about M points lifted from pixels; [M, N] for N views looked into.
+
+    Attributes:
+        view: int64, which view each column is for this row.
+        xy: [M, N, 2] where the point falls in it, px.
+        inside: bool, whether it falls inside the picture, before the camera.
+        residual: log of the point's depth there over the depth map's: negative is before what the view sees.
+        error_px: how far the view's own surface at that place, brought back, lands from where the point came from.
+        finer: log of the point's footprint in its source over that in the view: positive where the view is nearer.
+        apart_s: the view's time minus the source's.
+    """
+
+    view: Tensor
+    xy: Tensor
+    inside: Tensor
+    residual: Tensor
+    error_px: Tensor
+    finer: Tensor
+    apart_s: Tensor
+
+    @property
+    def same(self) -> Tensor:
+        """[M, N] the view sees the same surface there."""
+        return self.inside & (self.error_px < SAME_PX) & (self.residual.abs() < SAME_DEPTH)
+
+    @property
+    def through(self) -> Tensor:
+        """[M, N] the view sees something farther in that place: the point cannot be there at that time."""
+        return self.inside & (self.residual < -0.03) & (self.error_px > 1.5)
+
+    def select(self, rows: Tensor) -> Evidence:
+        """Some of the points."""
+        return Evidence(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
+
+
+@torch.no_grad()
+def gather_evidence(views: Views, inverse: Tensor, pixels: Pixels, at: Tensor, look_into: Tensor) -> Evidence:
+    """Hold points against the depth maps of other views.
+
+    Args:
+        inverse: [V, H, W] inverse depth of every view.
+        pixels: where the points come from.
+        at: [M] their inverse depths.
+        look_into: [V, N] which views the points of each view are held against.
+    """
+    height, width = views.size
+    other = look_into[pixels.view]  # [M, N]
+    points = lift(views, pixels, at)
+    cam_from_scene = torch.linalg.inv(views.scene_from_cam)
+    xy, depth = project(points[:, None, None], views.Ks[other], cam_from_scene[other])
+    xy, depth = xy[:, :, 0], depth[:, :, 0]
+    limits = torch.tensor([width, height], device=xy.device)
+    inside = (depth > 0.3) & (xy > 0).all(-1) & (xy < limits).all(-1)
+    xy = torch.where(inside[..., None], xy, 0.5 * limits)
+    seen = sample(inverse[:, None], other, xy)[..., 0].clamp(min=1e-4)
+    there = Pixels(other.reshape(-1), xy.reshape(-1, 2))
+    back = lift(views, there, seen.reshape(-1)).reshape(*other.shape, 3)
+    home, _ = project(back, views.Ks[pixels.view], cam_from_scene[pixels.view])
+    focal = views.Ks[:, 0, 0]
+    finer = torch.log(focal[other] / depth.clamp(min=0.3)) - torch.log(focal[pixels.view] * at)[:, None]
+    residual = torch.log(depth.clamp(min=0.3) * seen)
+    error = (home - pixels.xy[:, None]).norm(dim=-1)
+    apart = views.times_s[other] - views.times_s[pixels.view][:, None]
+    return Evidence(other, xy, inside, residual, error, finer, apart)

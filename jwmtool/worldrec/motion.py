@@ -1,0 +1,107 @@
+"""Motion: a sweep over velocities, as the plane sweep is over depths, for queries that no other time confirms.
+
+Most queries are seen in place by views of other times: they stand. Each of the others is moved along every velocity of
+a fixed set (the motion bases: along the ego's heading and across it) to the times of the nearest views of its camera;
+how well it matches there, in texture, learned features and depth, decides, with what the query itself looks like.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from jwmtool.worldrec.features import zero
+from jwmtool.worldrec.neighbors import project
+from jwmtool.worldrec.queries import Queries
+from jwmtool.worldrec.reconstruction import Motion
+from jwmtool.worldrec.sampling import sample
+from jwmtool.worldrec.surfels import lift
+from jwmtool.worldrec.views import Views
+
+ALONG_MPS = tuple(float(v) for v in range(-24, 37))
+ACROSS_MPS = tuple(float(v) for v in range(-12, 13) if v)
+_STANDS = 3.0  # logit of standing still, before training
+_TRUST = 6.0  # of a perfect match
+_OTHERS = 2  # views moved to
+
+
+class MotionSweep(nn.Module):
+    """Score velocities of queries."""
+
+    def __init__(self, channels: int, groups: int) -> None:
+        super().__init__()
+        self.groups = groups
+        bases = [(v, 0.0, 0.0) for v in ALONG_MPS] + [(0.0, v, 0.0) for v in ACROSS_MPS]
+        self.tried: Tensor
+        self.register_buffer("tried", torch.tensor(bases), persistent=False)
+        self.judge = nn.Sequential(nn.Linear(2 * (groups + 3) + 2, 32), nn.ReLU(), nn.Linear(32, 1))
+        self.guess = nn.Linear(channels, len(bases))
+        zero(self.judge[2])
+        zero(self.guess)
+
+    def forward(self, views: Views, matching: Tensor, inverse: Tensor, queries: Queries, x: Tensor) -> Motion:
+        """Sweep the queries that need it.
+
+        Args:
+            matching: [V, G * c + 16, H/4, W/4] matching features.
+            inverse: [V, H, W] coarse inverse depth.
+            x: [Q, C] query features.
+        """
+        rows = unsettled(queries).nonzero()[:, 0]
+        others, valid = nearest_in_time(views)
+        pixels = queries.pixels
+        view, xy = pixels.view[rows], pixels.xy[rows]
+        points = lift(views, pixels, queries.inverse.detach())[rows]
+        own = sample(matching, view, xy, 4)
+        cam_from_scene = torch.linalg.inv(views.scene_from_cam)
+        H = len(self.tried)
+        told = []
+        fixed = points.new_zeros(len(rows), H)
+        for k in range(_OTHERS):
+            other, good = others[view, k], valid[view, k]
+            apart = views.times_s[other] - views.times_s[view]
+            moved = points[:, None] + self.tried * apart[:, None, None]
+            at, depth = project(moved, views.Ks[other], cam_from_scene[other])
+            height, width = views.size
+            inside = (depth > 0.3) & (at > 0).all(-1) & (at[..., 0] < width) & (at[..., 1] < height) & good[:, None]
+            at = torch.where(inside[..., None], at, torch.zeros_like(at))
+            there = other[:, None].expand(-1, H)
+            product = sample(matching, there, at, 4) * own[:, None]
+            learned = product[..., :-16].reshape(len(rows), H, self.groups, -1).sum(-1)
+            texture = product[..., -16:].sum(-1)
+            seen = sample(inverse[:, None], there, at)[..., 0].clamp(min=1e-3)
+            agree = torch.exp(-((torch.log(depth.clamp(min=0.3) * seen) / 0.15) ** 2))
+            facts = torch.cat([learned, torch.stack([texture, agree, torch.ones_like(agree)], -1)], -1)
+            told.append(facts * inside[..., None])
+            fixed = fixed + 0.5 * texture * agree * inside
+        speed = self.tried.norm(dim=1)
+        common = torch.stack([speed / 10.0, (speed == 0).float()], -1).expand(len(rows), -1, -1)
+        logits = self.judge(torch.cat([*told, common], -1))[..., 0] + self.guess(x[rows])
+        logits = logits + _TRUST * fixed + _STANDS * (speed == 0)
+        return Motion(rows, self._velocity(logits), logits, self.tried)
+
+    def _velocity(self, logits: Tensor) -> Tensor:
+        """The mean of the velocities within 1.5 m/s of the best."""
+        best = self.tried[logits.detach().argmax(1)]
+        near = (self.tried[None] - best[:, None]).norm(dim=-1) < 1.6
+        result: Tensor = logits.masked_fill(~near, -torch.inf).softmax(1) @ self.tried
+        return result
+
+
+def unsettled(queries: Queries) -> Tensor:
+    """[Q] bool: no view of another time shows the same surface in place."""
+    evidence = queries.evidence
+    return ~(evidence.same & (evidence.apart_s.abs() > 1e-3)).any(1)
+
+
+def nearest_in_time(views: Views) -> tuple[Tensor, Tensor]:
+    """The next view of the same camera after and before each: (index [V, 2], valid [V, 2])."""
+    apart = views.times_s[None] - views.times_s[:, None]
+    same = views.cameras[None] == views.cameras[:, None]
+    index, valid = [], []
+    for sign in (1.0, -1.0):
+        gap = torch.where(same & (sign * apart > 1e-3), sign * apart, torch.inf)
+        nearest_s, chosen = gap.min(1)
+        index.append(chosen)
+        valid.append(torch.isfinite(nearest_s))
+    return torch.stack(index, 1), torch.stack(valid, 1)
