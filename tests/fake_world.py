@@ -16,10 +16,19 @@ from jwmtool.worlds.random_stream import Stream
 from jwmtool.worlds.rigs import Rig, make_rig
 from jwmtool.worlds.shapes.surfaces import Class
 from jwmtool.worlds.spec import WorldSpec
-from jwmtool.worlds.world import ActorTrack
 
 SPEED_MPS = 6.0
 COLORS = np.array([[120, 160, 220], [90, 90, 90], [200, 60, 40], [40, 140, 60], [60, 60, 200]], np.uint8)
+
+
+@dataclass(frozen=True)
+class FakeTrack:
+    id: str
+    instance: int
+    category: str
+    size: tuple[float, float, float]
+    world_from_box: np.ndarray
+    sizes: np.ndarray | None = None
 
 
 @dataclass
@@ -82,10 +91,10 @@ class FakeWorld:
     def _poses(self, time_s: float) -> list[np.ndarray]:
         return [se3.translation((x + v * time_s, y, size[2] / 2)) for _, _, size, x, y, v in self.description.boxes]
 
-    def tracks(self) -> list[ActorTrack]:
+    def tracks(self) -> list[FakeTrack]:
         poses = [self._poses(self.frame_time_s(i)) for i in range(self.num_frames)]
         return [
-            ActorTrack(box[0], k + 1, box[1], box[2], np.stack([row[k] for row in poses]))
+            FakeTrack(box[0], k + 1, box[1], box[2], np.stack([row[k] for row in poses]))
             for k, box in enumerate(self.description.boxes)
         ]
 

@@ -1,4 +1,4 @@
-"""A network with the face of WorldRec and a dozen weights, and small worlds to train it on. Also a program, for torchrun."""
+"""A network with the face of WorldRec, and small worlds to train it on. Also a program, for torchrun."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from jwmtool.worlds.generate import write_world
 from jwmtool.worlds.spec import WorldSpec
 
 CONFIG = WorldRecConfig(planes=8)
-FARTHEST_M = 60.0
+FARTHEST_M, SKY_M = 60.0, 1000.0
 
 
 class StandIn(nn.Module):
-    """Takes everything for ground, or for far away; learns a gain of color, a scale of depth, and planes by color."""
+    """Takes everything for ground or sky; learns a gain of color, a scale of depth, and planes by color."""
 
     def __init__(self, config: WorldRecConfig = CONFIG) -> None:
         super().__init__()
@@ -39,6 +39,7 @@ class StandIn(nn.Module):
         self.planes = nn.ModuleList([nn.Conv2d(3, config.planes, 4, 4)])
         self.exposure = nn.Parameter(torch.zeros(3, 4))
         self.asked: list[bool] = []
+        self.to(memory_format=torch.channels_last)  # as the network does  # type: ignore[call-overload]
 
     def forward(self, views: Views, depth_only: bool = False) -> Reconstruction:
         assert views.depth_m is None and views.velocity is None, "the truth must not be given"
@@ -47,8 +48,8 @@ class StandIn(nn.Module):
             [torch.from_numpy(views.camera(v).rays()).float() for v in range(len(views))]
         )  # [V, H, W, 3]
         height = views.scene_from_cam[:, 2, 3, None, None]
-        ground = (height / (-rays[..., 2]).clamp(min=1e-3)).clamp(max=FARTHEST_M)
-        depth = ground * torch.exp(self.log_scale)
+        ground = height / (-rays[..., 2]).clamp(min=1e-3)
+        depth = torch.where(ground < FARTHEST_M, ground * torch.exp(self.log_scale), SKY_M)
         sky = torch.where(ground < FARTHEST_M, -4.0, 4.0) + self.sky_level
         maps = DepthMaps(1.0 / depth, torch.full_like(depth, -1.0), sky, self.planes[0](views.images))
         gaussians = Gaussians.empty() if depth_only else self._lifted(views, rays, depth)
@@ -58,8 +59,9 @@ class StandIn(nn.Module):
     def _lifted(self, views: Views, rays: Tensor, depth: Tensor) -> Gaussians:
         points = views.scene_from_cam[:, None, None, :3, 3] + rays * depth[..., None]
         colors = views.images.permute(0, 2, 3, 1) * self.gain
-        means, chosen = points[:, ::2, ::2].reshape(-1, 3), colors[:, ::2, ::2].reshape(-1, 3)
-        sizes = (depth / views.Ks[:, :1, :1])[:, ::2, ::2].reshape(-1, 1).expand(-1, 3)
+        near = depth[:, ::2, ::2] < SKY_M
+        means, chosen = points[:, ::2, ::2][near], colors[:, ::2, ::2][near]
+        sizes = (depth / views.Ks[:, :1, :1])[:, ::2, ::2][near][:, None].expand(-1, 3)
         quats = torch.tensor([[1.0, 0.0, 0.0, 0.0]]).expand(len(means), 4)
         sh = (chosen[:, None] - 0.5) / 0.28209479177387814
         return Gaussians.static(means, quats, sizes, torch.full((len(means),), 0.9), sh)

@@ -400,14 +400,18 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("examples")
     make_street(folder / "clip", num_frames=6, width=112, height=64)
+    for name in ("a", "b"):
+        shutil.copytree(folder / "clip", folder / "worlds" / name)
     write_scene(lifted_street(folder / "clip"), folder / "scene.h5")
+    shutil.copy(folder / "scene.h5", folder / "other.h5")
     _as_nerfstudio(read_clip(folder / "clip"), folder / "drive")
     assert jwm("export", "scene.h5", "--to", "ply", "-o", "scene.ply", cwd=folder).returncode == 0
     return folder
 
 
-# Fitting takes minutes: its examples run with --dry-run. Those that need a KITTI data set run in the readers' tests.
-DRY = "reconstruct"
+# Fitting and training take minutes: their examples run with --dry-run. Those that need a KITTI data set run in the
+# readers' tests.
+DRY = ("reconstruct", "train")
 ELSEWHERE = "dataset/"
 
 
@@ -422,7 +426,7 @@ def test_examples_run(workspace: Path, tmp_path: Path, verb: str) -> None:
         for stage in example.split(" | "):
             words = shlex.split(stage)
             flags = {opt for param in load_command(words[1]).params for opt in param.opts}
-            words += ["--dry-run"] if words[1] == DRY else []
+            words += ["--dry-run"] if words[1] in DRY else []
             words += ["--force"] if "--force" in flags - set(words) else []
             stages.append(shlex.join([str(JWM), *words[1:]]))
         line = "set -o pipefail; " + " | ".join(stages)

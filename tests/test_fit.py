@@ -170,7 +170,8 @@ def test_lidar_overrules_stereo_and_sweeps_of_withheld_frames_are_left_out(clip:
 
 
 def command(clip: Clip, output: Path, *more: str) -> list[str]:
-    return [sys.executable, "-m", "jwmtool.cli.main", "reconstruct", str(clip.root), "-o", str(output), *more]
+    words = ["reconstruct", str(clip.root), "-o", str(output), "--method", "optimize", *more]
+    return [sys.executable, "-m", "jwmtool.cli.main", *words]
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])

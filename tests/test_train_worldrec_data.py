@@ -63,7 +63,7 @@ def test_clips_are_found_and_some_kept_away(worlds: Path, tmp_path: Path) -> Non
     shutil.copytree(worlds, tmp_path / "more")
     (tmp_path / "more" / names[0]).rename(tmp_path / "more" / f".{names[0]}.part")  # still being written
     data = gather([worlds, tmp_path / "more"])
-    assert [len(group) for group in data.training] == [4, 2] and len(data.held_out) == 1
+    assert [len(group) for group in data.training] == [3, 3] and len(data.held_out) == 1
     used = {part.folder for group in data.training for part in group}
     assert not used & {part.folder for part in data.held_out} and len(used) == 6
     told = gather([worlds], [tmp_path / "more"])
@@ -73,7 +73,7 @@ def test_clips_are_found_and_some_kept_away(worlds: Path, tmp_path: Path) -> Non
 
 
 def test_each_argument_counts_alike(worlds: Path) -> None:
-    data = gather([worlds, worlds / "city-000000"], [worlds / "city-000003"]) if False else gather([worlds])
+    data = gather([worlds])
     single = replace(data, training=(*data.training, data.held_out))
     rng = np.random.default_rng(0)
     drawn = [single.draw(rng).folder for _ in range(400)]
@@ -95,7 +95,7 @@ def test_of_an_only_clip_the_last_frames_are_kept(tmp_path: Path) -> None:
 def test_bad_data_is_told_in_one_line(worlds: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="a clip folder"):
         gather([tmp_path / "nowhere"])
-    with pytest.raises(InputError, match="folder of them.*found no clip"):
+    with pytest.raises(InputError, match=r"folder of them.*found no clip"):
         gather([tmp_path])
     short = write_worlds(tmp_path / "short", 2, "front1", frames=2)
     with pytest.raises(InputError, match="at least 3 frames to train on, found 2"):
@@ -139,7 +139,7 @@ def test_windows_keep_their_bounds(clip: Clip) -> None:
         gaps = np.diff(clip.times_us[frames])
         assert gaps.max() <= 650_000
         counts.add(len(cameras))
-        assert 1 <= len(window.targets) <= 3 and len(set(window.targets)) == len(window.targets)
+        assert 1 <= len(window.targets) <= 4 and len(set(window.targets)) == len(window.targets)
         for frame, camera in window.targets:
             time_us = clip.times_us[frame]
             assert (
@@ -245,7 +245,7 @@ def test_a_mirrored_window_is_a_window_of_the_mirrored_world(sample: Sample) -> 
         pose = flipped.scene_from_cam[v, :3, :3]
         assert float(torch.linalg.det(pose)) == pytest.approx(1.0, abs=1e-5)
         known = torch.isfinite(depth_of(views)[v]) & (depth_of(views)[v] > 0)
-        assert 200 < int(known.sum())
+        assert int(known.sum()) > 200
         expected, found = lifted(views, v)[known] * mirror, lifted(flipped, v).flip(1)[known]
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-3)
         # A point of one view is seen at the mirrored pixel in another.
@@ -291,14 +291,14 @@ def test_colors_change_alike_but_for_exposure_and_noise(sample: Sample) -> None:
     same = augment(sample, np.random.default_rng(0), NONE)
     for a, b in zip(tensors(same), tensors(sample), strict=True):
         torch.testing.assert_close(a, b, atol=2e-6, rtol=0)
-    look = replace(Augmentation(), flip=0.0, reverse=0.0, exposure=0.0, noise=0.0, lidar=0.0, no_lidar=0.0)
+    look = Augmentation(flip=0.0, reverse=0.0, exposure=0.0, noise=0.0, lidar=0.0, no_lidar=0.0, texture=0.0)
     changed = augment(sample, np.random.default_rng(1), look)
     assert float((changed.context.images - sample.context.images).abs().mean()) > 0.01
     # The same ground shows the same color in all of a window's pictures, as it did.
     bottom = [float(views.images[0, 0, -1].median()) for views in (changed.context, changed.targets)]
     assert bottom[0] == pytest.approx(bottom[1], abs=1e-4)
     exposed = augment(sample, np.random.default_rng(1), replace(NONE, exposure=1.0))
-    assert torch.equal(exposed.targets.images[0], sample.targets.images[0])
+    torch.testing.assert_close(exposed.targets.images[0], sample.targets.images[0], atol=2e-6, rtol=0)
     assert torch.equal(exposed.targets.images[1], exposed.context.images[2])
     assert float((exposed.context.images - sample.context.images).abs().mean()) > 0.005
     assert bool((exposed.context.images >= 0).all()) and bool((exposed.context.images <= 1).all())

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from jwmtool.artifacts.clip import ClipCamera
+from jwmtool.artifacts.tokens import Tokens
 from jwmtool.gaussians.exposure import Exposure
 from jwmtool.gaussians.model import Gaussians
 from jwmtool.geometry import se3
@@ -29,6 +30,7 @@ class Scene:
         cameras: the rig that saw the scene, by name.
         ego_times_us: [F]; ego_world_from_rig: [F, 4, 4]. The recorded path.
         actors: one dict an actor (id, category, size).
+        tokens: what later fusion holds new pictures against; None for a scene that was fitted, edited or imported.
         history: provenance records, oldest first.
     """
 
@@ -42,6 +44,12 @@ class Scene:
     ego_world_from_rig: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 4, 4)))
     actors: list[dict[str, Any]] = field(default_factory=list)
     history: list[dict[str, Any]] = field(default_factory=list)
+    tokens: Tokens | None = None
+
+    def __post_init__(self) -> None:
+        if self.tokens is not None and len(self.tokens.of_gaussian) != len(self.gaussians):
+            # Gaussians were chosen or changed without their tokens: those would belong to others now.
+            object.__setattr__(self, "tokens", None)
 
     def local(self, camera: Camera) -> Camera:
         """A world camera told in the scene frame."""

@@ -27,6 +27,7 @@ def describe_scene(scene: Scene) -> dict[str, Any]:
         "num_moving": int(moving.sum()),
         "num_fading": int(fading.sum()),
         "num_imagined": int((g.imagined > 0).sum()),
+        "num_tokens": None if scene.tokens is None else len(scene.tokens),
         "center_extent_m": _extent(g.means),
         "opacity_quantiles": _quantiles(g.opacities),
         "scale_quantiles_m": _quantiles(g.scales.flatten()),

@@ -20,15 +20,17 @@ from jwmtool.artifacts.scene_layout import (
     GAUSSIAN_FIELDS,
     ROWS_PER_CHUNK,
     SH_DEGREE,
+    TOKEN_FIELDS,
     VERSION,
     actor_lines,
     arrays,
     camera_attributes,
-    gaussian_dtype,
+    field_dtype,
     group_name,
     root_attributes,
     scene_content_sha256,
 )
+from jwmtool.artifacts.tokens import Tokens
 from jwmtool.errors import InputError
 from jwmtool.gaussians.exposure import Exposure
 from jwmtool.gaussians.model import Gaussians
@@ -80,7 +82,7 @@ def _write(file: h5py.File, scene: Scene) -> None:
     for group in ("gaussians", "exposure", "cameras", "ego"):
         file.create_group(group)
     for name, values in arrays(scene).items():
-        rows = name.startswith("gaussians/") and len(values) > 0
+        rows = name.startswith(("gaussians/", "tokens/")) and len(values) > 0
         chunks = (min(ROWS_PER_CHUNK, len(values)), *values.shape[1:]) if rows else None
         light = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if rows else {}
         file.create_dataset(name, data=values, chunks=chunks, **light)
@@ -111,8 +113,9 @@ class _Reader:
         except json.JSONDecodeError as error:
             raise InputError(self.path, "JSON in history and actors", str(error)) from None
         ego_times_us = self.array("ego/times_us", np.int64, (None,))
+        gaussians = self.gaussians()
         return Scene(
-            gaussians=self.gaussians(),
+            gaussians=gaussians,
             world_from_scene=self.rigid("world_from_scene", self.attribute("world_from_scene")),
             time_origin_us=int(self.attribute("time_origin_us")),
             sky=torch.from_numpy(self.sky()) if "sky" in self.file else None,
@@ -122,6 +125,7 @@ class _Reader:
             ego_world_from_rig=self.array("ego/world_from_rig", np.float64, (len(ego_times_us), 4, 4)),
             actors=actors,
             history=history,
+            tokens=self.tokens(len(gaussians)) if "tokens" in self.file else None,
         )
 
     def gaussians(self) -> Gaussians:
@@ -134,7 +138,7 @@ class _Reader:
         tail: dict[str, tuple[int | None, ...]] = {"means": (3,), "quats": (4,), "scales": (3,), "velocity": (3,)}
         tail["sh"] = (None, 3)
         values = {
-            name: self.array(f"gaussians/{name}", gaussian_dtype(name), (n, *tail.get(name, ())), rows=n)
+            name: self.array(f"gaussians/{name}", field_dtype(name), (n, *tail.get(name, ())), rows=n)
             for name in GAUSSIAN_FIELDS
         }
         if SH_DEGREE.get(values["sh"].shape[1]) != int(self.attribute("sh_degree")):
@@ -145,6 +149,19 @@ class _Reader:
         self.check("gaussians/time_sigma to be positive", values["time_sigma"] > 0)
         self.check("gaussians/quats of length 1", np.abs(np.linalg.norm(values["quats"], axis=1) - 1) < 1e-2)
         return Gaussians(**{name: torch.from_numpy(array) for name, array in values.items()})
+
+    def tokens(self, num_gaussians: int) -> Tokens:
+        values = {"anchor": self.array("tokens/anchor", np.float32, (None, 3))}
+        n = len(values["anchor"])
+        for name in TOKEN_FIELDS[1:]:
+            rows = num_gaussians if name == "of_gaussian" else n
+            shape = (rows, 3) if name in ("eye", "color") else (rows,)
+            values[name] = self.array(f"tokens/{name}", field_dtype(name), shape, rows=rows)
+        owner = values["of_gaussian"]
+        self.check("tokens/of_gaussian from -1 to the last token", (owner >= -1) & (owner < n))
+        self.check("tokens/footprint_m to be positive", values["footprint_m"] > 0)
+        values["moving"] = values["moving"] > 0
+        return Tokens(**{name: torch.from_numpy(array) for name, array in values.items()})
 
     def sky(self) -> NDArray[np.float32]:
         sky = self.array("sky", np.float32, (6, None, None, 3))

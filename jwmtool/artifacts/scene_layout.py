@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jwmtool.artifacts.scene import Scene
+from jwmtool.artifacts.tokens import Tokens
 from jwmtool.gaussians.model import Gaussians
 
 FORMAT = "jwm-scene"
@@ -19,11 +20,14 @@ VERSION = "1.0"
 ROWS_PER_CHUNK = 32_768
 SH_DEGREE = {1: 0, 4: 1, 9: 2, 16: 3}
 GAUSSIAN_FIELDS = tuple(f.name for f in fields(Gaussians))
-INTEGER_FIELDS: dict[str, type[np.generic]] = {"actor": np.int32, "imagined": np.uint8}
+TOKEN_FIELDS = tuple(f.name for f in fields(Tokens))
+INTEGER_FIELDS: dict[str, type[np.generic]] = {
+    "actor": np.int32, "imagined": np.uint8, "of_gaussian": np.int32, "moving": np.uint8
+}  # fmt: skip
 
 
-def gaussian_dtype(name: str) -> type[np.generic]:
-    """Type on disk of one field of the Gaussians."""
+def field_dtype(name: str) -> type[np.generic]:
+    """Type on disk of one field of the Gaussians or tokens."""
     return INTEGER_FIELDS.get(name, np.float32)
 
 
@@ -53,7 +57,11 @@ def arrays(scene: Scene) -> dict[str, NDArray[Any]]:
     found: dict[str, NDArray[Any]] = {}
     for name in GAUSSIAN_FIELDS:
         values = getattr(scene.gaussians, name).detach().cpu().numpy()
-        found[f"gaussians/{name}"] = np.ascontiguousarray(values, gaussian_dtype(name))
+        found[f"gaussians/{name}"] = np.ascontiguousarray(values, field_dtype(name))
+    if scene.tokens is not None:
+        for name in TOKEN_FIELDS:
+            values = getattr(scene.tokens, name).detach().cpu().numpy()
+            found[f"tokens/{name}"] = np.ascontiguousarray(values, field_dtype(name))
     if scene.sky is not None:
         found["sky"] = np.ascontiguousarray(scene.sky.detach().cpu().numpy(), np.float32)
     for camera, exposure in scene.exposure.items():

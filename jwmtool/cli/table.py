@@ -21,6 +21,7 @@ VERBS: dict[str, Verb] = {
     "ingest": Verb("jwmtool.commands.ingest", "Turn a driving recording into a clip."),
     "world": Verb("jwmtool.commands.world", "Make driving worlds with exact truth."),
     "reconstruct": Verb("jwmtool.commands.reconstruct", "Turn a clip into a Gaussian scene."),
+    "fuse": Verb("jwmtool.commands.fuse", "Join scenes, and extend them by new drives."),
     "train": Verb("jwmtool.commands.train", "Train a network on clips."),
     "render": Verb("jwmtool.commands.render", "Render video or stills from a scene."),
     "score": Verb("jwmtool.commands.score", "Compare rendered with recorded pictures."),

@@ -9,7 +9,12 @@ import typer
 
 from jwmtool.cli.options import Force, Json, Quiet, Verbose
 
-EXAMPLES = ("jwm info clip/ --sheet sheet.png", "jwm info scene.h5 --json", "jwm info --system")
+EXAMPLES = (
+    "jwm info clip/ --sheet sheet.png",
+    "jwm info scene.h5 --json",
+    "jwm info --system",
+    "jwm info --config worldrec-full",
+)
 
 
 def run(
@@ -18,6 +23,10 @@ def run(
         typer.Argument(metavar="[ARTIFACT]...", help="Clips, scenes, PLY or splat files; - reads paths from stdin."),
     ] = None,
     system: Annotated[bool, typer.Option("--system", help="Describe this machine: torch, CUDA, extras.")] = False,
+    config: Annotated[
+        str | None,
+        typer.Option("--config", metavar="NAME", help="Describe a network: parameters, operations, memory."),
+    ] = None,
     sheet: Annotated[
         Path | None,
         typer.Option("--sheet", metavar="PNG", help="Also draw a contact sheet (and a clip's path from above)."),
@@ -27,20 +36,27 @@ def run(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Describe clips, scenes and exports, or with --system this machine.
+    """Describe clips, scenes and exports, with --system this machine, or with --config a network.
 
-    The facts go to stdout as a table, or with --json as one object a line.
+    The facts go to stdout as a table, or with --json as one object a line. Networks are worldrec-mini, worldrec-base
+    and worldrec-full; their weights are not made, so that any machine can tell of the largest.
     """
     from jwmtool.artifacts.atomic import check_output
     from jwmtool.cli.parsing import read_paths
     from jwmtool.errors import UsageError
 
-    if system == bool(artifacts):
-        raise UsageError("expected artifacts or --system, for example: jwm info scene.h5")
+    if [system, config is not None, bool(artifacts)].count(True) != 1:
+        raise UsageError("expected artifacts, --system or --config, for example: jwm info scene.h5")
+    if sheet is not None and not artifacts:
+        raise UsageError("--sheet: expected with an artifact")
     if system:
         from jwmtool.cli.system_info import system_info
 
         return _show("system", system_info(), json)
+    if config is not None:
+        from jwmtool.worldrec.size import describe_config
+
+        return _show(config, describe_config(config), json)
     paths = read_paths(artifacts or [])
     if sheet is not None:
         if len(paths) != 1:

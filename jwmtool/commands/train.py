@@ -78,7 +78,9 @@ def run(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Train a network on clips; withheld pictures are never looked at. Under torchrun, on many GPUs or machines.
+    """Train a network on clips; withheld pictures are never looked at.
+
+    On many GPUs or machines: torchrun --nproc-per-node 8 --no-python jwm train ...
 
     The folder gets best.safetensors and last.safetensors, a log, pictures of held-out clips, data.json (what it was
     trained on) and the state from which --resume goes on after Ctrl-C, with a longer --budget if wanted.

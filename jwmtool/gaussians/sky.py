@@ -26,3 +26,24 @@ def sample_sky(
     texture = cubemap.permute(3, 0, 1, 2).reshape(1, 3, 6 * size, size)
     sampled = functional.grid_sample(texture, torch.stack([u, v], -1)[None, None], align_corners=False)
     return sampled[0, :, 0].T.reshape(directions.shape)
+
+
+def sky_directions(size: int) -> Tensor:
+    """Directions [6, size, size, 3] through the texels' centers, not of unit length."""
+    at = (torch.arange(size) + 0.5) * (2.0 / size) - 1.0
+    v, u = torch.meshgrid(at, at, indexing="ij")
+    faces = []
+    for face in range(6):
+        axis, sign = face // 2, 1.0 - 2.0 * (face % 2)
+        others = [k for k in range(3) if k != axis]
+        parts = {axis: torch.full_like(u, sign), others[0]: u, others[1]: v}
+        faces.append(torch.stack([parts[k] for k in range(3)], -1))
+    return torch.stack(faces)
+
+
+def turned_sky(
+    cubemap: Tensor,  # [6, R, R, 3]
+    rotation: Tensor,  # [3, 3] new axes from old
+) -> Tensor:  # [6, R, R, 3]
+    """The same sky in the axes of another frame."""
+    return sample_sky(cubemap, sky_directions(cubemap.shape[1]).to(cubemap) @ rotation.to(cubemap))

@@ -7,6 +7,8 @@ may move a bounded step along its ray.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -54,7 +56,7 @@ class Aggregation(nn.Module):
             evidence = queries.evidence
             if k + 1 < len(self.layers):
                 evidence = gather_evidence(views, inverse, queries.pixels, moved.detach(), evidence.view)
-            queries = Queries(queries.pixels, moved, evidence)
+            queries = replace(queries, inverse=moved, evidence=evidence)
         return x, queries, weights
 
 
@@ -134,9 +136,10 @@ class NeighborAttention(nn.Module):
         count = len(x)
         padding = -count % WINDOW
         index = torch.cat([order, order[:1].expand(padding)]) if padding else order
-        qkv = self.qkv(self.norm(x))[index].reshape(-1, WINDOW, 3, HEADS, x.shape[1] // HEADS)
+        windows, channels = len(index) // WINDOW, x.shape[1]
+        qkv = self.qkv(self.norm(x))[index].reshape(windows, WINDOW, 3, HEADS, channels // HEADS)
         q, k, v = (part.transpose(1, 2) for part in qkv.unbind(2))  # [windows, heads, WINDOW, C / heads]
-        mixed = functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(-1, x.shape[1])
+        mixed = functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(len(index), channels)
         back = torch.empty_like(x).index_copy(0, order, mixed[:count])
         result: Tensor = self.out(back)
         return result
@@ -144,6 +147,8 @@ class NeighborAttention(nn.Module):
 
 def morton_order(points: Tensor) -> Tensor:
     """[Q] order along a Morton curve in a space that shrinks with distance (cells are finer near the origin)."""
+    if not len(points):
+        return torch.zeros(0, dtype=torch.int64, device=points.device)
     with torch.no_grad():
         distance = points.norm(dim=1, keepdim=True).clamp(min=1e-3)
         squeezed = points / distance * torch.log1p(distance / 4.0)

@@ -10,6 +10,7 @@ from typing import Any
 from jwmtool.errors import InputError, UsageError
 
 METHODS = ("sparse", "pixel")
+QUERIES = ("finest", "random")
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,10 @@ class WorldRecConfig:
         neighbors: views that each view is matched with.
         match_channels, match_groups: of the learned matching features.
         channels: of a scene query; layers: of aggregation; gather_views: views that a query looks into.
-        gaussians: of a query.
+        detail: mean difference in sRGB from its 2 x 2 px means from which a patch gets eight Gaussians, not four.
+        queries: `finest`: of every surface the patches of the view that sees it finest; `random`: as many patches drawn
+            at random from all (an ablation).
+        pixel_step: of method pixel: a Gaussian for every pixel_step x pixel_step px.
         visibility: weigh views by what they see; False takes their plain mean (an ablation).
         motion: velocities; False keeps everything in place (an ablation).
         sky_size: px of a face of the sky's cubemap.
@@ -35,13 +39,15 @@ class WorldRecConfig:
     blocks: tuple[int, ...] = (1, 2, 2, 2)
     planes: int = 40
     nearest_m: float = 2.5
-    neighbors: int = 2
+    neighbors: int = 3
     match_channels: int = 16
     match_groups: int = 4
     channels: int = 64
     layers: int = 2
     gather_views: int = 12
-    gaussians: int = 8
+    detail: float = 0.02
+    queries: str = "finest"
+    pixel_step: int = 1
     visibility: bool = True
     motion: bool = True
     sky_size: int = 128
@@ -50,6 +56,10 @@ class WorldRecConfig:
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise UsageError(f"WorldRec: expected method {' or '.join(METHODS)}, found {self.method!r}")
+        if self.queries not in QUERIES:
+            raise UsageError(f"WorldRec: expected queries {' or '.join(QUERIES)}, found {self.queries!r}")
+        if self.pixel_step not in (1, 2):
+            raise UsageError(f"WorldRec: expected pixel_step 1 or 2, found {self.pixel_step}")
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
@@ -73,11 +83,11 @@ class WorldRecConfig:
 CONFIGS = {
     "mini": WorldRecConfig(),
     "base": WorldRecConfig(
-        widths=(48, 96, 192, 256), blocks=(2, 3, 4, 4), planes=64, neighbors=3, match_channels=32, channels=192,
-        layers=4, gather_views=16, gaussians=16, sky_size=256, pixels=200_000,
+        widths=(48, 96, 192, 256), blocks=(2, 3, 4, 4), planes=64, neighbors=4, match_channels=32, channels=192,
+        layers=4, gather_views=16, sky_size=256, pixels=200_000,
     ),
     "full": WorldRecConfig(
-        widths=(96, 192, 384, 768), blocks=(3, 4, 9, 9), planes=96, neighbors=4, match_channels=64, match_groups=8,
-        channels=512, layers=4, gather_views=24, gaussians=16, sky_size=512, pixels=600_000,
+        widths=(96, 192, 384, 768), blocks=(3, 4, 9, 9), planes=96, neighbors=6, match_channels=64, match_groups=8,
+        channels=512, layers=4, gather_views=24, sky_size=512, pixels=600_000,
     ),
 }  # fmt: skip

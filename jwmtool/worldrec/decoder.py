@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from jwmtool.gaussians.model import Gaussians
 from jwmtool.geometry.harmonics import C0
-from jwmtool.worldrec.evidence import Evidence
+from jwmtool.worldrec.cover import PATCH
 from jwmtool.worldrec.features import zero
-from jwmtool.worldrec.queries import PATCH, Queries
+from jwmtool.worldrec.queries import Queries, lattice
 from jwmtool.worldrec.reconstruction import DepthMaps
 from jwmtool.worldrec.sampling import nearest
 from jwmtool.worldrec.surfels import Pixels, lift, shapes, slopes
 from jwmtool.worldrec.views import Views
 
 OPACITY = 2.0  # logit before training
-SPREAD = 0.45  # standard deviation of a surfel in lattice steps
-DEPTH, ASIDE, SIZE, COLOR, FADE = (
-    0.1,
-    1.5,
-    1.0,
-    0.3,
-    1.5,
-)  # the head's reach: log, px, log, sRGB, log
-LONG = 3.0  # windows that a Gaussian lives which nothing speaks against
-_OUT = 14
+SPREAD = 0.45  # standard deviation of a surfel in steps of its lattice
+# The head's reach: log depth, px, log size, sRGB, log life.
+DEPTH, ASIDE, SIZE, COLOR, FADE = 0.1, 1.5, 1.0, 0.3, 1.5
+_BEND = 0.06  # log depth: from there on it is an edge
+_OUT = 11
 
 
 class Head(nn.Module):
@@ -33,83 +31,116 @@ class Head(nn.Module):
 
     def __init__(self, channels: int, features: int) -> None:
         super().__init__()
-        self.inner = nn.Linear(features + 8, 64)
+        self.inner = nn.Linear(features + 9, 64)
         self.outer = nn.Linear(channels, 64)
         self.hidden = nn.Sequential(nn.ReLU(), nn.Linear(64, 64), nn.ReLU())
         self.out = nn.Linear(64, _OUT)
         zero(self.out)
 
     def forward(self, own: Tensor, shared: Tensor) -> Tensor:
-        """[M, _OUT] from the Gaussians' own features [M, F + 8] and their queries' [M, C]."""
+        """[M, _OUT] from the Gaussians' own features [M, F + 9] and their queries' [M, C]."""
         result: Tensor = self.out(self.hidden(self.inner(own) + shared))
         return result
 
 
 class Decoder(nn.Module):
-    """Queries to Gaussians."""
+    """Queries to Gaussians: eight on a chessboard in a patch that shows detail, four in a plain one."""
 
-    def __init__(self, channels: int, features: int, gaussians: int) -> None:
+    def __init__(self, channels: int, features: int, detail: float) -> None:
         super().__init__()
-        self.lattice: Tensor
-        self.register_buffer("lattice", lattice(gaussians), persistent=False)
-        self.spacing_px = (PATCH * PATCH / gaussians) ** 0.5
+        self.detail = detail
         self.head = Head(channels, features)
 
     def forward(
-        self,
-        views: Views,
-        features: Tensor,
-        depth: DepthMaps,
-        queries: Queries,
-        before: Tensor,
-        x: Tensor,
+        self, views: Views, features: Tensor, depth: DepthMaps, queries: Queries, before: Tensor, x: Tensor,
         velocity: Tensor,
-    ) -> Gaussians:
+    ) -> tuple[Gaussians, Tensor]:  # fmt: skip
         """Decode.
 
         Args:
             features: [V, F, H/2, W/2].
             queries: as moved by aggregation; before: [Q] their inverse depths before that.
             x: [Q, C]; velocity: [Q, 3] scene frame, m/s.
+
+        Returns:
+            (N Gaussians, [N] the query that each belongs to).
         """
-        count = len(self.lattice)
-        view = queries.pixels.view[:, None].expand(-1, count).reshape(-1)
-        xy = (queries.pixels.xy[:, None] + self.lattice).reshape(-1, 2)
-        pixels = Pixels(view, xy)
-        moved = (queries.inverse / before)[:, None].expand(-1, count).reshape(-1)
-        shared = self.head.outer(x)[:, None].expand(-1, count, -1).flatten(0, 1)
-        life = lifetime(views, queries.pixels, queries.evidence)[:, None].expand(-1, count).reshape(-1)
-        velocity = velocity[:, None].expand(-1, count, -1).reshape(-1, 3)
-        return surfels(views, features, depth, pixels, moved, shared, self.head, self.spacing_px, life, velocity)
+        rich = detailed(views, depth, queries.pixels, self.detail)
+        rows = torch.arange(len(queries), device=x.device)
+        owner, xy, spacing = [], [], []
+        for chosen, step in ((rows[rich], 1), (rows[~rich], 2)):
+            places = lattice(step).to(x.device)
+            owner.append(chosen[:, None].expand(-1, len(places)).reshape(-1))
+            xy.append((queries.pixels.xy[chosen, None] + places).reshape(-1, 2))
+            spacing.append(torch.full_like(xy[-1][:, 0], (PATCH * PATCH / len(places)) ** 0.5))
+        mine = torch.cat(owner)
+        pixels = Pixels(queries.pixels.view[mine], torch.cat(xy))
+        guess = Guess(
+            moved=(queries.inverse / before)[mine],
+            spacing_px=torch.cat(spacing),
+            life=queries.life[mine],
+            velocity=velocity[mine],
+        )
+        return surfels(views, features, depth, pixels, guess, self.head.outer(x)[mine], self.head), mine
 
 
-def surfels(
-    views: Views, features: Tensor, depth: DepthMaps, pixels: Pixels, moved: Tensor, shared: Tensor, head: Head,
-    spacing_px: float, life: Tensor, velocity: Tensor,
-) -> Gaussians:  # fmt: skip
-    """Gaussians that start as surfels of pixels, changed by the head.
+@torch.no_grad()
+def detailed(views: Views, depth: DepthMaps, pixels: Pixels, least: float) -> Tensor:
+    """[Q] bool: patches about pixels that 2 x 2 px could not show: fine texture, or an edge of depth."""
+    even = functional.interpolate(functional.avg_pool2d(views.images, 2), scale_factor=2.0, mode="nearest")
+    texture = (views.images - even).abs().mean(1, keepdim=True)
+    log = depth.inverse.clamp(min=1.0 / 300.0).log()[:, None]
+    bend = (log - functional.avg_pool2d(log, 3, stride=1, padding=1, count_include_pad=False)).abs()
+    maps = torch.cat([functional.avg_pool2d(texture, PATCH) / least, functional.max_pool2d(bend, PATCH) / _BEND], 1)
+    return (nearest(maps, pixels.view, pixels.xy, PATCH) > 1.0).any(1)
 
-    Args:
+
+@dataclass(frozen=True)
+class Guess:
+    """What is known of M Gaussians before the head speaks.
+
+    Attributes:
         moved: [M] factor on the pixels' inverse depths.
-        shared: [M, 64] what the head knows from elsewhere.
+        spacing_px: [M] of the lattice that they stand on.
         life: [M] seconds, the first guess of `time_sigma`.
         velocity: [M, 3] m/s.
     """
+
+    moved: Tensor
+    spacing_px: Tensor
+    life: Tensor
+    velocity: Tensor
+
+
+def surfels(
+    views: Views, features: Tensor, depth: DepthMaps, pixels: Pixels, guess: Guess, shared: Tensor, head: Head
+) -> Gaussians:
+    """Gaussians that start as surfels of pixels, changed by the head.
+
+    Args:
+        features: [V, F, H/2, W/2].
+        shared: [M, 64] what the head knows from elsewhere.
+    """
     maps = torch.cat([depth.inverse[:, None], depth.log_error[:, None], depth.sky[:, None], views.images], 1)
     mine = nearest(maps, pixels.view, pixels.xy)
+    even = nearest(functional.avg_pool2d(views.images, 2), pixels.view, pixels.xy, 2)
+    color = torch.where(guess.spacing_px[:, None] > 1.9, even, mine[:, 3:])
     slope = nearest(slopes(depth.inverse), pixels.view, pixels.xy)
     inverse = mine[:, 0].clamp(min=1.0 / 300.0)
     steep = (slope / inverse[:, None]).abs().clamp(max=0.5)
     detail = nearest(features, pixels.view, pixels.xy, 2)
-    own = torch.cat([detail, mine[:, 1:3].clamp(-6.0, 6.0), mine[:, 3:], 4.0 * steep, 10.0 * inverse[:, None]], 1)
+    own = torch.cat(
+        [detail, mine[:, 1:3].clamp(-6.0, 6.0), color, 4.0 * steep, 10.0 * inverse[:, None], guess.spacing_px[:, None]],
+        1,
+    )
     change = head(own, shared)
-    inverse = inverse * moved * torch.exp(DEPTH * torch.tanh(change[:, 0]))
+    inverse = inverse * guess.moved * torch.exp(DEPTH * torch.tanh(change[:, 0]))
     aside = Pixels(pixels.view, pixels.xy + ASIDE * torch.tanh(change[:, 1:3]))
     # On its own surface: a step aside keeps to the slope.
     inverse = (inverse + (slope * (aside.xy - pixels.xy)).sum(1).clamp(-0.1 * inverse, 0.1 * inverse)).clamp(min=1e-3)
-    quats, scales = shapes(views, pixels, inverse, slope, SPREAD * spacing_px)
+    quats, scales = shapes(views, pixels, inverse, slope, SPREAD * guess.spacing_px)
     scales = scales * torch.exp(SIZE * torch.tanh(change[:, 3:6]))
-    colors = mine[:, 3:] + COLOR * torch.tanh(change[:, 6:9])
+    colors = color + COLOR * torch.tanh(change[:, 6:9])
     opacities = torch.sigmoid(OPACITY + change[:, 9]) * torch.sigmoid(2.0 - 2.0 * mine[:, 2])
     return Gaussians(
         means=lift(views, aside, inverse),
@@ -117,41 +148,9 @@ def surfels(
         scales=scales,
         opacities=opacities,
         sh=((colors - 0.5) / C0)[:, None],
-        velocity=velocity,
+        velocity=guess.velocity,
         time_mid=views.times_s[pixels.view],
-        time_sigma=life * torch.exp(FADE * torch.tanh(change[:, 10])),
+        time_sigma=guess.life * torch.exp(FADE * torch.tanh(change[:, 10])),
         actor=torch.full_like(pixels.view, -1, dtype=torch.int32),
         imagined=torch.zeros_like(pixels.view, dtype=torch.uint8),
     )
-
-
-def lattice(gaussians: int) -> Tensor:
-    """[K, 2] places in a patch, px from its center: every pixel (16), a chessboard's black ones (8), or 2 x 2 (4)."""
-    xy = torch.tensor([(x - 1.5, y - 1.5) for y in range(PATCH) for x in range(PATCH)])
-    if gaussians == 16:
-        return xy
-    if gaussians == 8:
-        return xy[(xy.sum(1) % 2) == 0]
-    if gaussians == 4:
-        return torch.tensor([(x, y) for y in (-1.0, 1.0) for x in (-1.0, 1.0)])
-    raise ValueError(f"Gaussians of a query: expected 4, 8 or 16, found {gaussians}")
-
-
-@torch.no_grad()
-def lifetime(views: Views, pixels: Pixels, evidence: Evidence) -> Tensor:
-    """[Q] seconds, a first guess of `time_sigma`: half the time to the nearest view that sees through the point.
-
-    At least so long that it lasts to the middle between its own view and the next, at most LONG windows.
-    """
-    span = (views.times_s.max() - views.times_s.min()).clamp(min=0.1)
-    apart = evidence.apart_s.abs()
-    against = torch.where(evidence.through & (apart > 1e-3), apart, torch.inf).amin(1)
-    return torch.maximum(torch.minimum(0.5 * against, LONG * span), 0.6 * gaps(views)[pixels.view])
-
-
-def gaps(views: Views) -> Tensor:
-    """[V] seconds to the next view of the same camera, before or after; 0.1 for a single one."""
-    apart = (views.times_s[None] - views.times_s[:, None]).abs()
-    other = (views.cameras[None] == views.cameras[:, None]) & (apart > 1e-3)
-    nearest_s = torch.where(other, apart, torch.inf).amin(1)
-    return torch.where(torch.isfinite(nearest_s), nearest_s, torch.full_like(nearest_s, 0.1))

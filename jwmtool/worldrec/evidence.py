@@ -13,6 +13,7 @@ from jwmtool.worldrec.surfels import Pixels, lift
 from jwmtool.worldrec.views import Views
 
 SAME_PX = 0.75  # two views see the same point if there and back again it lands within this
+COARSER = 1.5  # log of how many times coarser the other view may be and still be asked
 SAME_DEPTH = 0.1  # and its depth agrees within this share
 
 
@@ -40,8 +41,9 @@ class Evidence:
 
     @property
     def same(self) -> Tensor:
-        """[M, N] the view sees the same surface there."""
-        return self.inside & (self.error_px < SAME_PX) & (self.residual.abs() < SAME_DEPTH)
+        """[M, N] the view sees the same surface there, as far as the coarser of the two can tell."""
+        tolerance = SAME_PX * torch.exp(-self.finer.clamp(-COARSER, 0.0))
+        return self.inside & (self.error_px < tolerance) & (self.residual.abs() < SAME_DEPTH)
 
     @property
     def through(self) -> Tensor:
@@ -54,17 +56,16 @@ class Evidence:
 
 
 @torch.no_grad()
-def gather_evidence(views: Views, inverse: Tensor, pixels: Pixels, at: Tensor, look_into: Tensor) -> Evidence:
+def gather_evidence(views: Views, inverse: Tensor, pixels: Pixels, at: Tensor, other: Tensor) -> Evidence:
     """Hold points against the depth maps of other views.
 
     Args:
         inverse: [V, H, W] inverse depth of every view.
         pixels: where the points come from.
         at: [M] their inverse depths.
-        look_into: [V, N] which views the points of each view are held against.
+        other: [M, N] int64, which views each point is held against.
     """
     height, width = views.size
-    other = look_into[pixels.view]  # [M, N]
     points = lift(views, pixels, at)
     cam_from_scene = torch.linalg.inv(views.scene_from_cam)
     xy, depth = project(points[:, None, None], views.Ks[other], cam_from_scene[other])

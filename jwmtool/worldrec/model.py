@@ -14,6 +14,7 @@ from jwmtool.worldrec.config import WorldRecConfig
 from jwmtool.worldrec.decoder import Decoder
 from jwmtool.worldrec.exposure import ExposureHead
 from jwmtool.worldrec.features import Encoder
+from jwmtool.worldrec.gate import Gate
 from jwmtool.worldrec.motion import MotionSweep
 from jwmtool.worldrec.pixel import PixelHead
 from jwmtool.worldrec.queries import lifted_queries
@@ -34,11 +35,12 @@ class WorldRec(nn.Module):
         self.exposure = ExposureHead(config.widths[-1])
         if config.method == "sparse":
             self.aggregation = Aggregation(quarter, config.channels, config.layers, visibility=config.visibility)
-            self.decoder = Decoder(config.channels, half, config.gaussians)
+            self.decoder = Decoder(config.channels, half, config.detail)
             if config.motion:
                 self.motion = MotionSweep(config.channels, config.match_groups)
+            self.gate = Gate()  # fusion.py asks it, from window to window
         else:
-            self.pixel = PixelHead(half, motion=config.motion)
+            self.pixel = PixelHead(half, config.pixel_step, motion=config.motion)
 
     def forward(self, views: Views, depth_only: bool = False) -> Reconstruction:
         """Reconstruct one window of views; with `depth_only` its depth and sky, and no Gaussians."""
@@ -50,14 +52,14 @@ class WorldRec(nn.Module):
             return bare
         if self.config.method == "pixel":
             return replace(bare, gaussians=self.pixel(views, pyramid[0], depth))
-        queries = lifted_queries(views, depth, self.config.gather_views)
+        queries = lifted_queries(views, depth, self.config.gather_views, random=self.config.queries == "random")
         x, moved, _ = self.aggregation(views, pyramid[1], depth.inverse, queries)
         velocity, motion = torch.zeros(len(queries), 3, device=x.device), None
         if self.config.motion:
             motion = self.motion(views, self.depth.matching(views, pyramid[1]), depth.inverse, moved, x)
             velocity = velocity.index_put((motion.rows,), motion.velocity)
-        gaussians = self.decoder(views, pyramid[0], depth, moved, queries.inverse, x, velocity)
-        return replace(bare, gaussians=gaussians, pixels=queries.pixels, motion=motion)
+        gaussians, owner = self.decoder(views, pyramid[0], depth, moved, queries.inverse, x, velocity)
+        return replace(bare, gaussians=gaussians, pixels=queries.pixels, owner=owner, motion=motion, queries=moved)
 
 
 def build_model(config: WorldRecConfig) -> WorldRec:

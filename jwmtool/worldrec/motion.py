@@ -23,6 +23,7 @@ ACROSS_MPS = tuple(float(v) for v in range(-12, 13) if v)
 _STANDS = 3.0  # logit of standing still, before training
 _TRUST = 6.0  # of a perfect match
 _OTHERS = 2  # views moved to
+TRAINED = 1000  # queries of a window that are swept in training, at most
 
 
 class MotionSweep(nn.Module):
@@ -43,15 +44,18 @@ class MotionSweep(nn.Module):
         """Sweep the queries that need it.
 
         Args:
-            matching: [V, G * c + 16, H/4, W/4] matching features.
+            matching: [V, G * c + 16, H/4, W/4] matching features; depth trains them, no gradient flows back here.
             inverse: [V, H, W] coarse inverse depth.
             x: [Q, C] query features.
         """
         rows = unsettled(queries).nonzero()[:, 0]
+        if self.training:
+            rows = rows[:: 1 + len(rows) // TRAINED]
         others, valid = nearest_in_time(views)
         pixels = queries.pixels
         view, xy = pixels.view[rows], pixels.xy[rows]
         points = lift(views, pixels, queries.inverse.detach())[rows]
+        matching = matching.detach()
         own = sample(matching, view, xy, 4)
         cam_from_scene = torch.linalg.inv(views.scene_from_cam)
         H = len(self.tried)
@@ -67,7 +71,7 @@ class MotionSweep(nn.Module):
             at = torch.where(inside[..., None], at, torch.zeros_like(at))
             there = other[:, None].expand(-1, H)
             product = sample(matching, there, at, 4) * own[:, None]
-            learned = product[..., :-16].reshape(len(rows), H, self.groups, -1).sum(-1)
+            learned = product[..., :-16].unflatten(-1, (self.groups, -1)).sum(-1)
             texture = product[..., -16:].sum(-1)
             seen = sample(inverse[:, None], there, at)[..., 0].clamp(min=1e-3)
             agree = torch.exp(-((torch.log(depth.clamp(min=0.3) * seen) / 0.15) ** 2))

@@ -1,9 +1,4 @@
-"""Sparse scene queries: one for each patch of pixels that no other view sees finer, and a grid where nothing is seen.
-
-A patch of a view becomes a query unless another view sees the same surface from nearer: then that view's patch speaks
-for it. What views do not agree upon (movers, edges, wrong depth) stays with each of them, so that nothing is lost; it
-lives only about its own time.
-"""
+"""Sparse scene queries: one for each patch of pixels, but of what several views see only the finest (see cover.py)."""
 
 from __future__ import annotations
 
@@ -11,19 +6,19 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
+from jwmtool.worldrec.cover import PATCH, uncovered
 from jwmtool.worldrec.evidence import Evidence, gather_evidence
+from jwmtool.worldrec.life import lifetime
 from jwmtool.worldrec.neighbors import overlaps
 from jwmtool.worldrec.reconstruction import DepthMaps
 from jwmtool.worldrec.sampling import nearest
 from jwmtool.worldrec.surfels import Pixels
 from jwmtool.worldrec.views import Views
 
-PATCH = 4  # px
 FARTHEST_M = 300.0
 _SKY_LOGIT = 2.0  # surer than this it is sky, and no query
-_FINER = 0.05  # by so much (log) another view must be nearer to take over
-_SAME_COLOR = 0.15
 
 
 @dataclass(frozen=True)
@@ -34,19 +29,26 @@ class Queries:
         pixels: their centers.
         inverse: [Q] inverse depth at the center, 1/m.
         evidence: what the other views say about the center.
+        life: [Q] seconds, a first guess of `time_sigma`.
     """
 
     pixels: Pixels
     inverse: Tensor
     evidence: Evidence
+    life: Tensor
 
     def __len__(self) -> int:
         return len(self.inverse)
 
 
 @torch.no_grad()
-def lifted_queries(views: Views, depth: DepthMaps, gather_views: int) -> Queries:
-    """The queries that start from pixels (see the module's text), in an order that only geometry decides."""
+def lifted_queries(views: Views, depth: DepthMaps, gather_views: int, *, random: bool = False) -> Queries:
+    """The queries that start from pixels (see the module's text), in an order that only geometry decides.
+
+    Args:
+        gather_views: views that each is held against.
+        random: as many patches drawn at random from all instead, always the same ones (an ablation).
+    """
     height, width = views.size
     device = views.images.device
     v, j, i = torch.meshgrid(
@@ -55,15 +57,19 @@ def lifted_queries(views: Views, depth: DepthMaps, gather_views: int) -> Queries
     )  # fmt: skip
     xy = torch.stack([i, j], -1).reshape(-1, 2) * PATCH + 0.5 * PATCH
     everywhere = Pixels(v.reshape(-1), xy.float())
-    sky = torch.nn.functional.avg_pool2d(depth.sky[:, None], PATCH).flatten()
+    sky = functional.avg_pool2d(depth.sky[:, None], PATCH).flatten()
     usable = views.usable[:, PATCH // 2 :: PATCH, PATCH // 2 :: PATCH].flatten()
     keep = usable & (sky < _SKY_LOGIT)
     pixels = Pixels(everywhere.view[keep], everywhere.xy[keep])
     inverse = nearest(depth.inverse[:, None], pixels.view, pixels.xy)[:, 0].clamp(min=1.0 / FARTHEST_M)
-    evidence = gather_evidence(views, depth.inverse, pixels, inverse, companions(views, gather_views))
-    color = nearest(views.images, pixels.view, pixels.xy)
-    mine = ~(seen_finer(views, evidence) & alike(views, evidence, color)).any(1)
-    return Queries(Pixels(pixels.view[mine], pixels.xy[mine]), inverse[mine], evidence.select(mine))
+    look_into = companions(views, gather_views)[pixels.view]
+    evidence = gather_evidence(views, depth.inverse, pixels, inverse, look_into)
+    life = lifetime(views, depth, pixels, inverse, evidence)
+    mine = uncovered(views, pixels, evidence, life)
+    if random:
+        drawn = torch.randperm(len(mine), generator=torch.Generator().manual_seed(0))[: int(mine.sum())]
+        mine = torch.zeros_like(mine).index_fill(0, drawn.to(device), True)
+    return Queries(Pixels(pixels.view[mine], pixels.xy[mine]), inverse[mine], evidence.select(mine), life[mine])
 
 
 def companions(views: Views, count: int) -> Tensor:
@@ -79,16 +85,8 @@ def companions(views: Views, count: int) -> Tensor:
     return score.topk(min(count, len(views)), 1).indices
 
 
-def seen_finer(views: Views, evidence: Evidence) -> Tensor:
-    """[Q, N] where the other view sees the same surface from nearer; of two as near, the later speaks for it."""
-    own = evidence.view[:, :1]
-    after = (evidence.apart_s > 1e-3) | (
-        (evidence.apart_s.abs() <= 1e-3) & (views.cameras[evidence.view] > views.cameras[own])
-    )
-    return evidence.same & ((evidence.finer > _FINER) | ((evidence.finer > -_FINER) & after))
-
-
-def alike(views: Views, evidence: Evidence, color: Tensor) -> Tensor:
-    """[Q, N] where the other view shows about the same color [Q, 3]."""
-    there = nearest(views.images, evidence.view, evidence.xy)
-    return (there - color[:, None]).abs().mean(-1) < _SAME_COLOR
+def lattice(step: int) -> Tensor:
+    """Places [K, 2] in a patch, px from its center: every `step` px, or for 1 every second pixel as on a chessboard."""
+    at = (torch.arange(PATCH // step) + 0.5) * step - 0.5 * PATCH
+    xy = torch.stack(torch.meshgrid(at, at, indexing="xy"), -1).reshape(-1, 2)
+    return xy[xy.sum(1) % 2 == 0] if step == 1 else xy

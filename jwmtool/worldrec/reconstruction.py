@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -13,6 +14,9 @@ from jwmtool.gaussians.rasterize import Rendering, rasterize
 from jwmtool.gaussians.sky import sample_sky
 from jwmtool.geometry.camera import Camera
 from jwmtool.worldrec.surfels import Pixels
+
+if TYPE_CHECKING:
+    from jwmtool.worldrec.queries import Queries
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,8 @@ class Reconstruction:
         sky: cubemap [6, R, R, 3], axes of the scene frame.
         exposure: [V, 3, 4] affine color map of each view; identity at the start of training.
         depth: coarse depth of each view.
-        pixels: of the queries, and motion: what was found to move; None where the method has neither.
+        pixels: of the Q queries; owner: [N] the query that each Gaussian came from; motion: what was found to move;
+            queries: as aggregation left them. None where the method has none.
     """
 
     gaussians: Gaussians
@@ -65,7 +70,9 @@ class Reconstruction:
     exposure: Tensor
     depth: DepthMaps
     pixels: Pixels | None = None
+    owner: Tensor | None = None
     motion: Motion | None = None
+    queries: Queries | None = None
 
     def render(self, camera: Camera, time_s: float, exposure: Tensor | None = None) -> tuple[Tensor, Rendering]:
         """The picture [H, W, 3] with sky and exposure ([3, 4], none: as is), not clamped; and the bare rendering."""

@@ -11,7 +11,7 @@ from jwmtool.worldrec.reconstruction import DepthMaps
 from jwmtool.worldrec.views import Views
 
 _STRIDE = 2  # px: the sky is smooth
-_FLOOR = 1e-3  # weight of a pixel that is no sky: a scene without any has a horizon of its own color
+_FLOOR = 0.02  # weight of what is no sky: where the scene has holes, its own colors shine through, not the sky's
 
 
 def paint_sky(views: Views, depth: DepthMaps, size: int) -> Tensor:
@@ -19,20 +19,28 @@ def paint_sky(views: Views, depth: DepthMaps, size: int) -> Tensor:
 
     Every pixel is splatted by its probability of being sky; what is empty takes the mean of coarser and coarser cells.
     """
+    return fill(splat_sky(views, depth.sky, size))
+
+
+def splat_sky(views: Views, logits: Tensor, size: int) -> Tensor:
+    """Weighted sums of colors, and weights [6, size, size, 4]; those of several windows may be added. See `fill`.
+
+    Args:
+        logits: [V, H, W] of being sky.
+    """
     height, width = views.size
     rays = camera_rays(views.Ks, height, width)[:, :, ::_STRIDE, ::_STRIDE]
     directions = torch.einsum("vij,vjhw->vhwi", views.scene_from_cam[:, :3, :3], rays).reshape(-1, 3)
     colors = views.images[:, :, ::_STRIDE, ::_STRIDE].permute(0, 2, 3, 1).reshape(-1, 3)
-    sky = torch.sigmoid(2.0 * depth.sky - 2.0)[:, ::_STRIDE, ::_STRIDE].reshape(-1, 1)
+    sky = torch.sigmoid(2.0 * logits - 2.0)[:, ::_STRIDE, ::_STRIDE].reshape(-1, 1)
     usable = views.usable[:, ::_STRIDE, ::_STRIDE].reshape(-1, 1)
-    upward = torch.sigmoid(20.0 * functional.normalize(directions, dim=1)[:, 2:])
-    weight = (sky * sky + _FLOOR * upward) * usable
+    weight = (sky * sky + _FLOOR) * usable
     values = torch.cat([colors * weight, weight], 1)
     cells, shares = _splat(directions, size)
     total = values.new_zeros(6 * size * size, 4)
     for cell, share in zip(cells, shares, strict=True):
         total = total.index_add(0, cell, values * share[:, None])
-    return fill(total.reshape(6, size, size, 4))
+    return total.reshape(6, size, size, 4)
 
 
 def fill(total: Tensor) -> Tensor:

@@ -61,9 +61,9 @@ def shapes(
     pixels: Pixels,
     inverse: Tensor,  # [M] 1/m
     slope: Tensor,  # [M, 2] its change a pixel
-    spacing_px: float,
+    spacing_px: Tensor,  # [M]
 ) -> tuple[Tensor, Tensor]:
-    """Orientation and size of surfels that close a lattice of the given spacing.
+    """Orientation and size of surfels whose standard deviation is `spacing_px` in their picture.
 
     A pixel's step to the right moves the point r / w (ray r, inverse depth w) by (r_u w - r w_u) / w^2; the two steps
     span the surfel, whose axes are those of the ellipse that they inscribe. No gradient flows through it.
@@ -78,8 +78,8 @@ def shapes(
         ray = rays_of(views, pixels)
         aside, down = torch.zeros_like(ray), torch.zeros_like(ray)
         aside[:, 0], down[:, 1] = 1.0 / K[:, 0, 0], 1.0 / K[:, 1, 1]
-        a = (aside * w - ray * slope[:, :1]) / w.square() * spacing_px
-        b = (down * w - ray * slope[:, 1:]) / w.square() * spacing_px
+        a = (aside * w - ray * slope[:, :1]) / w.square() * spacing_px[:, None]
+        b = (down * w - ray * slope[:, 1:]) / w.square() * spacing_px[:, None]
         aa, ab, bb = (a * a).sum(1), (a * b).sum(1), (b * b).sum(1)
         turn = 0.5 * torch.atan2(2.0 * ab, aa - bb)[:, None]
         major = a * turn.cos() + b * turn.sin()

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from jwmtool.training.worldrec.sample import Sample, depth_of
+from jwmtool.training.worldrec.texture import Texture
 from jwmtool.worldrec.views import Views
 
 Array = NDArray[np.float32]
@@ -22,9 +23,9 @@ class Augmentation:
     """How often and how far; 0 leaves a change out.
 
     Attributes:
-        flip, reverse, blur, exposure, lidar, no_lidar: shares of the windows.
+        flip, reverse, blur, exposure, lidar, no_lidar, texture: shares of the windows.
         gain, gamma, contrast, saturation: standard deviations of logarithms; brightness: of an addend.
-        noise: largest standard deviation; blur_px: likewise of the blur.
+        noise: largest standard deviation; blur_px: likewise of the blur; texture_log: of an octave of texture.
     """
 
     flip: float = 0.5
@@ -40,9 +41,11 @@ class Augmentation:
     exposure: float = 0.2  # context views with exposures of their own
     lidar: float = 0.2  # true depth on scan lines given as lidar
     no_lidar: float = 0.5  # real lidar kept for the loss only
+    texture: float = 0.7  # noise painted on the surfaces of worlds, see texture.py
+    texture_log: float = 1.2
 
 
-NONE = Augmentation(*([0.0] * 13))
+NONE = Augmentation(*([0.0] * 15))
 
 
 def augment(sample: Sample, rng: np.random.Generator, how: Augmentation) -> Sample:
@@ -60,6 +63,10 @@ def augment(sample: Sample, rng: np.random.Generator, how: Augmentation) -> Samp
     elif rng.random() < how.no_lidar:
         context = sample.context
         sample = replace(sample, context=replace(context, lidar_m=torch.zeros_like(context.lidar_m)))
+    if sample.exact and rng.random() < how.texture:
+        paint = Texture(rng, float(rng.uniform(0.15, 1.0) * how.texture_log))
+        context, targets = (replace(views, images=paint(views)) for views in (sample.context, sample.targets))
+        sample = replace(sample, context=context, targets=targets)
     look = _Look.drawn(rng, how)
     given, wanted = look(sample.context.images.numpy()), look(sample.targets.images.numpy())
     if rng.random() < how.exposure:

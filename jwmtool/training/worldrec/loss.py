@@ -11,6 +11,7 @@ from torch import Tensor
 from jwmtool.gaussians.rasterize import Rendering
 from jwmtool.imaging.photometric import photometric_loss
 from jwmtool.training.worldrec import depth_loss
+from jwmtool.training.worldrec.motion_loss import motion_loss
 from jwmtool.training.worldrec.sample import Sample, depth_of
 from jwmtool.worldrec.reconstruction import Reconstruction
 
@@ -27,18 +28,20 @@ class LossWeights:
         rendered_depth: |log ratio| of rendered depth; alpha: of the render against the true sky (worlds).
         planes, likelihood, relative, gradient, sky: of the coarse depth, see depth_loss.py.
         exposure: distance of the exposures from none; velocity: mean speed of the Gaussians, m/s.
+        motion: velocities against true ones (worlds), see motion_loss.py.
     """
 
     photometric: float = 1.0
     rendered_depth: float = 0.1
     alpha: float = 0.1
-    planes: float = 0.1
-    likelihood: float = 0.1
-    relative: float = 0.1
-    gradient: float = 0.1
+    planes: float = 0.2
+    likelihood: float = 0.2
+    relative: float = 0.3
+    gradient: float = 0.3
     sky: float = 0.05
     exposure: float = 0.1
     velocity: float = 0.003
+    motion: float = 0.05
 
     @property
     def renders(self) -> bool:
@@ -47,7 +50,7 @@ class LossWeights:
 
     def depth_only(self) -> LossWeights:
         """The weights of the first stage: coarse depth alone."""
-        return replace(self, photometric=0.0, rendered_depth=0.0, alpha=0.0, exposure=0.0, velocity=0.0)
+        return replace(self, photometric=0.0, rendered_depth=0.0, alpha=0.0, exposure=0.0, velocity=0.0, motion=0.0)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
@@ -67,6 +70,9 @@ def reconstruction_loss(
     if weights.renders:
         terms |= render_terms(made, sample, weights)
     terms |= plain_terms(made, weights)
+    moved = motion_loss(made, sample.context) if weights.motion else None
+    if moved is not None:
+        terms["motion"] = moved
     total = made.depth.inverse.float().sum() * 0.0  # on the graph also where nothing is known
     for name, term in terms.items():
         total = total + getattr(weights, name) * term
@@ -109,7 +115,7 @@ def render_terms(made: Reconstruction, sample: Sample, weights: LossWeights) -> 
         if weights.rendered_depth and bool(finite.any()):
             found.setdefault("rendered_depth", []).append(_rendered_depth(bare, depth_m, finite))
         if weights.alpha and sample.exact:
-            # Of its gradient only the sign is left: a thin veil over the sky is pulled away as hard as a wall.
+            # Not squared, so that a thin veil over the sky is pulled away as hard as a wall.
             error = (bare.alpha - (~depth_m.isinf()).float()).abs()
             found.setdefault("alpha", []).append(depth_loss.mean_over(error, usable))
     return {name: torch.stack(values).mean() for name, values in found.items()}

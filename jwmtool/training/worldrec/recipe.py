@@ -43,8 +43,8 @@ class Recipe:
 
     @staticmethod
     def of(config: WorldRecConfig, stage: Stage, seed: int) -> Recipe:
-        """The recipe for a network: as many views of context as its scene queries look into, at least six."""
-        return Recipe(stage=stage, sampling=Sampling(max_views=max(6, config.gather_views)), seed=seed)
+        """The recipe for a network: windows of more views for one whose scene queries look into more."""
+        return Recipe(stage=stage, sampling=Sampling(max_views=max(6, config.gather_views // 2 + 2)), seed=seed)
 
 
 def chosen_config(name: str | None, method: str | None, given: WorldRecConfig | None) -> WorldRecConfig:

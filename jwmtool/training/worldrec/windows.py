@@ -37,7 +37,7 @@ class Sampling:
     max_frames: int = 5
     max_cameras: int = 3
     max_views: int = 6
-    targets: tuple[int, int] = (2, 3)
+    targets: tuple[int, int] = (3, 4)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,300 @@
+"""Fusion of windows: what was observed well is never overwritten by what was seen worse.
+
+Inside a window a patch is left out where patches that are kept show its surface as finely (cover.py). From window to
+window the same holds, both ways: first new patches go that the scene's tokens cover, then tokens of the window before
+that the new patches cover. Who is over covers nothing, what moves is never merged by position, and where new views see
+through a token its life ends before. What is new is added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from jwmtool.artifacts.tokens import NEVER_S, Tokens
+from jwmtool.gaussians.model import Gaussians
+from jwmtool.gaussians.rigid import moved
+from jwmtool.worldrec.cover import PATCH
+from jwmtool.worldrec.gate import Facts, Gate
+from jwmtool.worldrec.holding import Held, hold
+from jwmtool.worldrec.lives import ended, life_spans
+from jwmtool.worldrec.model import WorldRec
+from jwmtool.worldrec.reconstruction import DepthMaps, Reconstruction
+from jwmtool.worldrec.retell import for_gaussians
+from jwmtool.worldrec.tokens import window_tokens
+from jwmtool.worldrec.views import Views
+
+_ALIVE = 1.8  # standard deviations of its life within which a token shows
+_CLOSE, _CLOSE_DEPTH = 4.0, 0.6  # tolerances and log depth: pairs farther off are not put before the gate
+_COVERED = 0.5  # of a patch: then it is another's
+_GONE = 0.02  # presence below which a token is dropped in training
+_FLOATER = 2  # views that must see through a token that nobody confirmed, for it to be dropped
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The views of the latest window whose patches were added, and their depth: what new patches are held against."""
+
+    views: Views
+    depth: DepthMaps
+
+    def moved(self, new_from_old: Tensor) -> Memory:
+        """Told in another frame."""
+        poses = new_from_old.to(self.views.scene_from_cam) @ self.views.scene_from_cam
+        return replace(self, views=replace(self.views, scene_from_cam=poses))
+
+
+@dataclass(frozen=True)
+class State:
+    """What fusion carries from window to window.
+
+    Attributes:
+        gaussians, tokens: in one frame.
+        presence: [Q] how much each token is still there: 1, or in training what the gate has left of it.
+        unseen: [Q] windows since a view could last have shown it.
+        cell: [Q] int64, the patch of a view of `memory` that each token is, -1: of none.
+        from_s, until_s: the times of the views that it is from; views between are not asked twice.
+        memory: the latest window.
+    """
+
+    gaussians: Gaussians
+    tokens: Tokens
+    presence: Tensor
+    unseen: Tensor
+    cell: Tensor
+    from_s: float = NEVER_S
+    until_s: float = -NEVER_S
+    memory: Memory | None = None
+
+    @staticmethod
+    def of(gaussians: Gaussians, tokens: Tokens) -> State:
+        """A scene as it is, nothing asked yet."""
+        ones = torch.ones_like(tokens.support)
+        return State(gaussians, tokens, ones, 0.0 * ones, torch.full_like(ones, -1, dtype=torch.int64))
+
+    @staticmethod
+    def empty(device: torch.device | str = "cpu") -> State:
+        """Nothing seen yet."""
+        return State.of(Gaussians.empty().to(device), Tokens.empty(device=device))
+
+    def select(self, keep: Tensor) -> State:
+        """Some tokens by mask [Q], with their Gaussians and those of no token."""
+        tokens, stays = self.tokens.select(keep)
+        rows = {name: getattr(self, name)[keep] for name in ("presence", "unseen", "cell")}
+        return replace(self, gaussians=self.gaussians.select(stays), tokens=tokens, **rows)
+
+    def moved(self, new_from_old: Tensor) -> State:
+        """Told in another frame; [4, 4] rigid, float64."""
+        return replace(
+            self,
+            gaussians=moved(self.gaussians, new_from_old),
+            tokens=self.tokens.moved(new_from_old),
+            memory=None if self.memory is None else self.memory.moved(new_from_old),
+        )
+
+    def to(self, device: torch.device | str) -> State:
+        """Move every tensor; the memory stays behind."""
+        rows = {name: getattr(self, name).to(device) for name in ("presence", "unseen", "cell")}
+        return replace(self, gaussians=self.gaussians.to(device), tokens=self.tokens.to(device), memory=None, **rows)
+
+    @staticmethod
+    def concat(parts: Sequence[State]) -> State:
+        """Join; the memory is the last one's."""
+        rows = {name: torch.cat([getattr(p, name) for p in parts]) for name in ("presence", "unseen", "cell")}
+        return State(
+            gaussians=Gaussians.concat([p.gaussians for p in parts]),
+            tokens=Tokens.concat([p.tokens for p in parts]),
+            **rows,
+            from_s=min(p.from_s for p in parts),
+            until_s=max(p.until_s for p in parts),
+            memory=parts[-1].memory,
+        )
+
+
+def fuse_window(
+    state: State,
+    reconstruction: Reconstruction,
+    views: Views,
+    gate: Gate,
+    *,
+    own: Tensor | None = None,
+    soft: bool = False,
+) -> State:
+    """Add a window to the state.
+
+    Args:
+        state: in the frame of the views.
+        reconstruction: of the views, by sparse queries.
+        gate: decides who speaks for a place.
+        own: [V] bool, views whose patches are added; the others only bear witness. None: all.
+        soft: for training: who loses fades by the gate's probability instead of going, and the graph is kept.
+    """
+    if own is None:
+        own = torch.ones(len(views), dtype=torch.bool, device=views.images.device)
+    gaussians, tokens, cells = window_tokens(views, reconstruction, own)
+    times_s = views.times_s
+    memory = Memory(views, _plain(reconstruction.depth))
+    new = replace(
+        State.of(gaussians, tokens),
+        cell=torch.where(tokens.moving, -1, cells),
+        from_s=float(times_s.min()),
+        until_s=float(times_s.max()),
+        memory=memory,
+    )
+    if not len(state.tokens):
+        return State.concat([state, new])
+    before = state.memory
+    with torch.set_grad_enabled(soft and torch.is_grad_enabled()):
+        held = hold(state.tokens, views, memory.depth)
+        same, covers, covered = judge(state, held, views, gate, soft)
+        new = _without(new, covered, soft)
+        fresh = (times_s > state.until_s + 1e-3) | (times_s < state.from_s - 1e-3)
+        old = witnessed(_kept_alive(state, held, covers), held, same & fresh[held.view], fresh)
+        floats = floating(old, held, fresh)
+        if before is not None:
+            back = hold(new.tokens, before.views, before.depth)
+            same, covers, covered = judge(new, back, before.views, gate, soft)
+            old = _without(old, covered, soft)
+            fresh = (before.views.times_s[:, None] - times_s).abs().amin(1) > 1e-3
+            new = witnessed(_kept_alive(new, back, covers), back, same & fresh[back.view], fresh)
+            # Who speaks for what is gone stays: who might take over from it need not know of that.
+            heirs = torch.zeros_like(new.cell).index_add(0, back.token, covers.long()) > 0
+            new = replace(new, cell=torch.where(heirs, -1, new.cell))
+    old = replace(
+        old,
+        unseen=torch.where(held.inside, torch.zeros_like(old.unseen), old.unseen + 1.0),
+        cell=torch.full_like(old.cell, -1),
+    )
+    least = _GONE if soft else 0.5
+    return State.concat([old.select((old.presence > least) & ~floats), new.select(new.presence > least)])
+
+
+def _plain(depth: DepthMaps) -> DepthMaps:
+    """Off the graph, without what only training needs."""
+    return DepthMaps(depth.inverse.detach(), depth.log_error.detach(), depth.sky.detach(), depth.inverse[:0])
+
+
+def judge(state: State, held: Held, views: Views, gate: Gate, soft: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Put the pairs that come close before the gate.
+
+    Returns:
+        (same [P] bool: the view shows the token's surface while it may be there; covers [P] bool: and the token speaks
+        for the place; covered [V * H/4 * W/4]: how much of each patch of the views tokens speak for).
+    """
+    tokens = state.tokens
+    allowed = (held.time_s > tokens.since_s[held.token]) & (held.time_s < tokens.until_s[held.token])
+    close = allowed & (held.error < _CLOSE) & (held.residual.abs() < _CLOSE_DEPTH)
+    token, finer = held.token[close], held.finer[close]
+    age_s = (held.time_s[close] - tokens.last_s[token]).abs()
+    facts = Facts(held.residual[close], held.error[close], finer, held.unlike[close], tokens.support[token], age_s)
+    same, better = gate(facts)
+    mid_s, sigma_s = life_spans(state.gaussians, tokens)
+    # Who is over covers nothing, unless the eye is still where the token's depth is good enough: then it lives on.
+    alive = (held.time_s[close] - mid_s[token]).abs() < _ALIVE * sigma_s[token]
+    eye = views.scene_from_cam[held.view[close], :3, 3]
+    alive |= (eye - tokens.eye[token]).norm(dim=1) < tokens.way_m[token]
+    speaks = torch.sigmoid(same) * torch.sigmoid(-better) if soft else ((same > 0) & (better <= 0)).float()
+    area = torch.exp(2.0 * finer.clamp(max=0.0)) * state.presence[token].detach() * alive
+    found, covers = torch.zeros_like(close), torch.zeros_like(close)
+    found[close] = same > 0
+    covers[close] = (same > 0) & (better <= 0) & alive
+    return found, covers, _spread(views, held.view[close], held.xy[close], speaks * area)
+
+
+def _spread(views: Views, view: Tensor, xy: Tensor, share: Tensor) -> Tensor:
+    """Sums [V * H/4 * W/4] of shares of patches, each spread bilinearly over the four patches about its place."""
+    rows, columns = views.size[0] // PATCH, views.size[1] // PATCH
+    total = share.new_zeros(len(views) * rows * columns)
+    place = xy / PATCH - 0.5
+    low = place.floor()
+    part = place - low
+    for down in (0, 1):
+        for right in (0, 1):
+            column, row = low[:, 0].long() + right, low[:, 1].long() + down
+            inside = (column >= 0) & (column < columns) & (row >= 0) & (row < rows)
+            weight = (part[:, 0] if right else 1 - part[:, 0]) * (part[:, 1] if down else 1 - part[:, 1])
+            index = (view * rows + row) * columns + column
+            total = total.index_add(0, index[inside], (share * weight)[inside])
+    return total
+
+
+def _kept_alive(state: State, held: Held, covers: Tensor) -> State:
+    """Who speaks for a place in a view lives at that time."""
+    mid_s, _ = life_spans(state.gaussians, state.tokens)
+    apart = (held.time_s - mid_s[held.token]).abs() * covers
+    least = torch.zeros_like(mid_s).scatter_reduce(0, held.token, apart, "amax") / _ALIVE
+    sigma = torch.maximum(state.gaussians.time_sigma, for_gaussians(least, state.tokens.of_gaussian))
+    return replace(state, gaussians=state.gaussians.replace(time_sigma=sigma))
+
+
+def _without(state: State, covered: Tensor, soft: bool) -> State:
+    """Tokens less what of their patches others cover; in training their Gaussians fade with them."""
+    share = covered[state.cell.clamp(min=0)].clamp(max=1.0) * (state.cell >= 0)
+    if not soft:
+        return replace(state, presence=state.presence * (share <= _COVERED))
+    opacities = state.gaussians.opacities * (1.0 - for_gaussians(share, state.tokens.of_gaussian))
+    gaussians = state.gaussians.replace(opacities=opacities)
+    return replace(state, gaussians=gaussians, presence=state.presence * (1.0 - share))
+
+
+@torch.no_grad()
+def witnessed(state: State, held: Held, same: Tensor, fresh: Tensor) -> State:
+    """Tokens with what views say of them: support, times, and when something was seen through them.
+
+    Args:
+        same: [P] bool, pairs of a fresh view and a token whose surface it shows.
+        fresh: [V] bool, views that had not been asked yet.
+    """
+    tokens = state.tokens
+    ones = torch.ones_like(held.error)
+    looks = held.asked & fresh[held.view]
+    against = held.through & fresh[held.view]
+    # A view from afar sees through things by mistake: it counts by how near it is.
+    weight = torch.exp(held.finer.clamp(max=0.0))
+    votes = torch.zeros_like(tokens.support).index_add(0, held.token, weight * (against.float() - same.float()))
+    first = tokens.first_s.scatter_reduce(0, held.token[same], held.time_s[same], "amin")
+    last = tokens.last_s.scatter_reduce(0, held.token[same], held.time_s[same], "amax")
+    believed = against & (votes > 0)[held.token]
+    token, time_s = held.token[believed], held.time_s[believed]
+    after = time_s > 0.5 * (first + last)[token]
+    until = tokens.until_s.scatter_reduce(0, token[after], time_s[after], "amin")
+    since = tokens.since_s.scatter_reduce(0, token[~after], time_s[~after], "amax")
+    told = replace(
+        tokens,
+        support=tokens.support.index_add(0, held.token[same], ones[same]),
+        asked=tokens.asked.index_add(0, held.token[looks], ones[looks]),
+        first_s=torch.maximum(first, since),
+        last_s=torch.minimum(last, until),
+        since_s=since,
+        until_s=until,
+    )
+    return replace(state, tokens=told, gaussians=ended(state.gaussians, told, tokens))
+
+
+@torch.no_grad()
+def floating(state: State, held: Held, fresh: Tensor) -> Tensor:
+    """[Q] bool: tokens that nobody ever confirmed and that several views see through."""
+    against = held.through & fresh[held.view]
+    count = torch.zeros_like(state.tokens.support).index_add(0, held.token, against.float())
+    return (count >= _FLOATER) & (state.tokens.support < 1) & (state.tokens.until_s < NEVER_S)
+
+
+def unroll(model: WorldRec, windows: Sequence[Views]) -> list[Reconstruction]:
+    """Reconstruct consecutive windows and fuse each into those before, on the graph: what trains the gate.
+
+    Args:
+        windows: views of each, all in one scene frame and with one time origin.
+
+    Returns:
+        The whole scene after each window; depth, exposure and the queries are the last window's, the sky the mean.
+    """
+    state, skies, results = State.empty(windows[0].images.device), [], []
+    for views in windows:
+        found = model(views)
+        state = fuse_window(state, found, views, model.gate, soft=True)
+        skies.append(found.sky)
+        results.append(replace(found, gaussians=state.gaussians, sky=torch.stack(skies).mean(0)))
+    return results

@@ -1,0 +1,71 @@
+"""How long Gaussians live, as far as their tokens know."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from jwmtool.artifacts.tokens import NEVER_S, Tokens
+from jwmtool.gaussians.model import STATIC_SIGMA_S, Gaussians
+from jwmtool.worldrec.covering import coarse, life_spans, surfaces, trusted
+from jwmtool.worldrec.retell import for_gaussians
+
+STATIC_AFTER_S = 1.0  # what lives so long (standard deviation) and was never seen through stays for all time
+_LONGEST_PX = 3.0
+_SHORTEST_S = 0.02
+_HALF = 1.18  # standard deviations at which a normal curve is at half its height
+
+__all__ = ["ended", "everlasting", "life_spans"]
+
+
+def ended(gaussians: Gaussians, tokens: Tokens, was: Tokens) -> Gaussians:
+    """Gaussians of tokens that something was seen through since: their lives end, or begin, between then and their own.
+
+    A life goes from the middle between that time and the token's first or last sight, to half its opacity. What stands
+    does not drift.
+
+    Args:
+        was: the tokens as they were when the life spans were set.
+    """
+    owner = tokens.of_gaussian.long()
+    theirs = (owner >= 0).nonzero()[:, 0]
+    rows = owner[theirs]
+    standing = ~tokens.moving[rows]
+    mid, sigma = gaussians.time_mid[theirs], gaussians.time_sigma[theirs]
+    first, last, since, until = (
+        value[rows] for value in (tokens.first_s, tokens.last_s, tokens.since_s, tokens.until_s)
+    )
+    ends, begins = until < NEVER_S, since > -NEVER_S
+    low = 0.5 * (first + since)
+    high = torch.where(ends, 0.5 * (last + until), torch.maximum(last, 2.0 * mid - low))
+    low = torch.where(begins, low, torch.minimum(first, 2.0 * mid - high))
+    short = (0.5 * (high - low) / _HALF).clamp(min=_SHORTEST_S)
+    news = (until < was.until_s[rows]) | (since > was.since_s[rows])
+    cut = standing & news & (short < sigma)
+    mid, sigma = torch.where(cut, 0.5 * (low + high), mid), torch.where(cut, short, sigma)
+    velocity = gaussians.velocity[theirs] * (~standing)[:, None]
+    return gaussians.replace(
+        time_mid=gaussians.time_mid.index_copy(0, theirs, mid),
+        time_sigma=gaussians.time_sigma.index_copy(0, theirs, sigma),
+        velocity=gaussians.velocity.index_copy(0, theirs, velocity),
+    )
+
+
+def everlasting(gaussians: Gaussians, tokens: Tokens, known: Tensor | None = None) -> Gaussians:
+    """What lives long, was confirmed by most that looked there and never seen through stays for all time.
+
+    Patches that finer ones fill do not: they would blur those. Nor do Gaussians far longer than their token's pixels:
+    no view has confirmed their ends.
+
+    Args:
+        known: [Q] bool, tokens that are known to have been there at times far apart, however short they live.
+    """
+    lasting = trusted(tokens) & ~coarse(surfaces(gaussians, tokens))
+    longest = for_gaussians(_LONGEST_PX * tokens.footprint_m * lasting, tokens.of_gaussian)
+    long = gaussians.time_sigma >= STATIC_AFTER_S
+    if known is not None:
+        long |= for_gaussians(known, tokens.of_gaussian)
+    stays = (gaussians.scales.amax(1) < longest) & long
+    sigma = torch.where(stays, torch.full_like(gaussians.time_sigma, STATIC_SIGMA_S), gaussians.time_sigma)
+    still = gaussians.velocity * (~stays)[:, None]
+    return gaussians.replace(time_sigma=sigma, velocity=still)

@@ -1,0 +1,236 @@
+"""A clip to a scene, window by window: reconstruct each, fuse it into what is there, freeze what is left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from jwmtool.artifacts.clip import Clip
+from jwmtool.artifacts.scene import Scene
+from jwmtool.artifacts.tokens import NEVER_S, Tokens
+from jwmtool.errors import InputError
+from jwmtool.fitting.views import scene_frame
+from jwmtool.gaussians.exposure import Exposure
+from jwmtool.gaussians.model import Gaussians
+from jwmtool.geometry import se3
+from jwmtool.worldrec.fusion import State, fuse_window
+from jwmtool.worldrec.holding import in_view
+from jwmtool.worldrec.lives import everlasting
+from jwmtool.worldrec.model import WorldRec
+from jwmtool.worldrec.plan import Key, Part, windows_of
+from jwmtool.worldrec.reconstruction import Reconstruction
+from jwmtool.worldrec.sky import fill, splat_sky
+from jwmtool.worldrec.views import Views, load_views, working_size
+
+WINDOW_S = 2.0
+BEHIND_M = 60.0  # what lies so far behind the ego, and in no view, is frozen
+_UNSEEN = 2  # windows
+_THAW_M = 100.0  # what comes into view again within this is taken up again
+_FAINT = 0.01  # opacity below which a Gaussian is dropped
+_ENDED = 4.0  # standard deviations of its life after which something that moved is over
+
+Tick = Callable[[int, int], None]
+
+
+def reconstruct_clip(
+    clip: Clip,
+    model: WorldRec,
+    *,
+    keys: Sequence[Key] | None = None,
+    window_s: float = WINDOW_S,
+    device: str = "cpu",
+    tick: Tick | None = None,
+) -> Scene:
+    """Reconstruct a clip of any length; memory in use and seconds for each window do not grow with it.
+
+    Args:
+        model: on `device`.
+        keys: (frame, camera) of the pictures to look at; None: all that are not withheld.
+        tick: called with the number of windows done, and of all.
+
+    Raises:
+        InputError: there are no pictures to look at, or one is missing or damaged.
+    """
+    keys = clip.images(withheld=False) if keys is None else list(keys)
+    if not keys:
+        raise InputError(clip.root, "pictures to reconstruct from", "none that are not withheld")
+    stream = Stream(model, scene_frame(clip), clip.frames[0].time_us, device)
+    stream.extend(clip, keys, window_s, tick)
+    return stream.scene(clip)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Tokens that are left behind, on the CPU, in the scene frame; `center` [3] and `radius_m` of what stands."""
+
+    state: State
+    center: Tensor
+    radius_m: float
+
+
+@dataclass
+class Stream:
+    """A scene that grows by windows.
+
+    Attributes:
+        state: the working set, in the frame of the latest window.
+        frozen: what is left behind.
+        sky: sums over windows, see `splat_sky`; axes of the scene frame.
+        exposure: color maps of the pictures looked at, by camera and time.
+    """
+
+    model: WorldRec
+    world_from_scene: NDArray[np.float64]
+    time_origin_us: int
+    device: str = "cpu"
+    state: State = field(default_factory=State.empty)
+    world_from_state: NDArray[np.float64] = field(default_factory=lambda: np.eye(4))
+    frozen: list[Chunk] = field(default_factory=list)
+    sky: Tensor | None = None
+    exposure: dict[str, dict[int, Tensor]] = field(default_factory=dict)
+
+    @torch.no_grad()
+    def extend(self, clip: Clip, keys: Sequence[Key], window_s: float = WINDOW_S, tick: Tick | None = None) -> None:
+        """Stream pictures of a clip into the scene.
+
+        Raises:
+            InputError: a picture is missing or damaged.
+        """
+        size = working_size(clip, self.model.config.pixels)
+        parts = windows_of(clip, keys, window_s)
+        for done, part in enumerate(parts):
+            if tick is not None:
+                tick(done, len(parts))
+            world_from_window = se3.orthonormalized(clip.frames[part.middle].world_from_rig)
+            shown = part.before + part.own + part.after
+            views = load_views(clip, shown, se3.inverse(world_from_window), self.time_origin_us, size).to(self.device)
+            found = without_faint(self.model(views))
+            self._move_to(world_from_window)
+            self._thaw(views)
+            self._add(found, views, part)
+            self._freeze(float(views.times_s[len(part.before)]))
+            self._paint(found, views)
+            for (frame, name), affine in zip(shown, found.exposure.cpu(), strict=True):
+                if (frame, name) in part.own:
+                    time_us = clip.frames[frame].images[name].time_us
+                    self.exposure.setdefault(name, {})[time_us] = affine
+        if tick is not None:
+            tick(len(parts), len(parts))
+
+    def scene(self, clip: Clip) -> Scene:
+        """What there is so far, as the scene of a clip."""
+        whole = self._whole()
+        exposure = {
+            name: Exposure(np.array(sorted(maps), np.int64), torch.stack([maps[t] for t in sorted(maps)]))
+            for name, maps in self.exposure.items()
+        }
+        return Scene(
+            gaussians=whole.gaussians,
+            world_from_scene=self.world_from_scene,
+            time_origin_us=self.time_origin_us,
+            sky=None if self.sky is None else fill(self.sky).cpu(),
+            exposure=exposure,
+            cameras=clip.cameras,
+            ego_times_us=clip.times_us,
+            ego_world_from_rig=clip.world_from_rig,
+            tokens=whole.tokens if self.model.config.method == "sparse" else None,
+        )
+
+    def _add(self, found: Reconstruction, views: Views, part: Part) -> None:
+        row = torch.arange(len(views), device=self.device)
+        if self.model.config.method == "sparse":
+            # Patches of the pictures ahead come along: its own that those show better were left out for their sake.
+            self.state = fuse_window(self.state, found, views, self.model.gate, own=row >= len(part.before))
+            return
+        # A Gaussian for each pixel of each view: nothing is fused, as in the rivals' design.
+        own = (row >= len(part.before)) & (row < len(part.before) + len(part.own))
+        mine = torch.isin(found.gaussians.time_mid, views.times_s[own])
+        gaussians = found.gaussians.select(mine)
+        self._keep(State.of(gaussians, Tokens.empty(len(gaussians), self.device)))
+
+    def _move_to(self, world_from_window: NDArray[np.float64]) -> None:
+        window_from_state = se3.inverse(world_from_window) @ self.world_from_state
+        if len(self.state.gaussians):
+            self.state = self.state.moved(torch.from_numpy(window_from_state))
+        self.world_from_state = world_from_window
+
+    def _paint(self, found: Reconstruction, views: Views) -> None:
+        scene_from_window = torch.from_numpy(se3.inverse(self.world_from_scene) @ self.world_from_state)
+        turned = replace(views, scene_from_cam=scene_from_window.to(views.scene_from_cam) @ views.scene_from_cam)
+        painted = splat_sky(turned, found.depth.sky, self.model.config.sky_size)
+        self.sky = painted if self.sky is None else self.sky + painted
+
+    def _freeze(self, now: float) -> None:
+        """Leave behind what no camera sees any more, and what was over before `now`."""
+        state, tokens = self.state, self.state.tokens
+        behind = (tokens.anchor[:, 0] < -BEHIND_M) & (state.unseen >= _UNSEEN)
+        ends = ended_s(state)
+        over = torch.where(tokens.moving, ends < now, tokens.until_s < now)
+        gone = behind | over
+        if bool(gone.any()):
+            self._keep(state.select(gone))
+            self.state = state.select(~gone)
+
+    def _keep(self, state: State) -> None:
+        self.frozen.append(chunk(self._finished(state)))
+
+    def _thaw(self, views: Views) -> None:
+        """Take up again what the ego comes back to."""
+        window_from_scene = torch.from_numpy(se3.inverse(self.world_from_state) @ self.world_from_scene)
+        ego = torch.linalg.inv(window_from_scene)[:3, 3].float()
+        left = []
+        for piece in self.frozen:
+            if float((piece.center - ego).norm()) - piece.radius_m > _THAW_M:
+                left.append(piece)
+                continue
+            tokens = piece.state.tokens.moved(window_from_scene).to(self.device)
+            near = (tokens.anchor.norm(dim=1) < _THAW_M) & ~tokens.moving & (tokens.until_s >= NEVER_S)
+            again = near & in_view(tokens.anchor, views, _THAW_M)
+            if not bool(again.any()):
+                left.append(piece)
+                continue
+            taken = piece.state.to(self.device).select(again).moved(window_from_scene)
+            taken = replace(taken, from_s=self.state.from_s, until_s=self.state.until_s)
+            self.state = State.concat([taken, self.state])
+            if not bool(again.all()):
+                left.append(chunk(piece.state.select(~again.cpu())))
+        self.frozen = left
+
+    def _whole(self) -> State:
+        return State.concat([*(piece.state for piece in self.frozen), self._finished(self.state)])
+
+    def _finished(self, state: State) -> State:
+        """In the scene frame, on the CPU, with the lives that its Gaussians keep."""
+        scene_from_state = torch.from_numpy(se3.inverse(self.world_from_scene) @ self.world_from_state)
+        state = state.moved(scene_from_state).to("cpu")
+        nowhere = torch.full_like(state.cell, -1)
+        return replace(state, gaussians=everlasting(state.gaussians, state.tokens), cell=nowhere)
+
+
+def chunk(state: State) -> Chunk:
+    """A chunk with its bounds."""
+    anchors = state.tokens.anchor[~state.tokens.moving]
+    if not len(anchors):
+        return Chunk(state, torch.zeros(3), -1e9)
+    center = 0.5 * (anchors.amin(0) + anchors.amax(0))
+    return Chunk(state, center, float((anchors - center).norm(dim=1).max()))
+
+
+def ended_s(state: State) -> Tensor:
+    """[Q] the time at which the last Gaussian of each token is over."""
+    owner = state.tokens.of_gaussian.long()
+    rows = (owner >= 0).nonzero()[:, 0]
+    ends = (state.gaussians.time_mid + _ENDED * state.gaussians.time_sigma)[rows]
+    return torch.full_like(state.tokens.support, -NEVER_S).scatter_reduce(0, owner[rows], ends, "amax")
+
+
+def without_faint(found: Reconstruction) -> Reconstruction:
+    """A reconstruction without Gaussians that nobody would see."""
+    keep = found.gaussians.opacities >= _FAINT
+    gaussians: Gaussians = found.gaussians.select(keep)
+    return replace(found, gaussians=gaussians, owner=None if found.owner is None else found.owner[keep])

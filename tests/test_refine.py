@@ -1,0 +1,97 @@
+"""Refinement: it improves withheld pictures, repeats, and touches only what a view can show."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from true_depth import knowing, street_clip
+
+from jwmtool.artifacts.clip import Clip, Split
+from jwmtool.artifacts.scene import Scene
+from jwmtool.errors import UsageError
+from jwmtool.fitting.refine import Refinement, RefineSettings, SelectiveAdam, refine
+from jwmtool.gaussians.model import STATIC_SIGMA_S, Gaussians
+from jwmtool.metrics.protocol import score_scene
+from jwmtool.worldrec.stream import reconstruct_clip
+
+STEPS = RefineSettings(max_steps=60)
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Clip:
+    whole = street_clip(tmp_path_factory.mktemp("street") / "clip", num_frames=9)
+    return replace(whole, split=Split(frames=(2, 6)))
+
+
+@pytest.fixture(scope="module")
+def scene(clip: Clip) -> Scene:
+    """Of true depth, with wrong colors."""
+    made = reconstruct_clip(clip, knowing(clip))
+    tinted = made.gaussians.sh * 0.8 + 0.15
+    return replace(made, gaussians=made.gaussians.replace(sh=tinted))
+
+
+def psnr(scene: Scene, clip: Clip) -> float:
+    return float(score_scene(scene, clip, names=("psnr",), depth=False).means["psnr"])
+
+
+def test_it_improves_pictures_that_it_never_saw(scene: Scene, clip: Clip) -> None:
+    before = psnr(scene, clip)
+    better = refine(scene, clip, STEPS, started=time.monotonic())
+    assert psnr(better, clip) > before + 1.0
+    assert len(better.gaussians) == len(scene.gaussians)
+    for name in ("velocity", "time_mid", "time_sigma", "actor"):
+        assert torch.equal(getattr(better.gaussians, name), getattr(scene.gaussians, name))
+
+
+def test_a_seed_repeats_and_a_budget_ends(scene: Scene, clip: Clip) -> None:
+    first, second = (refine(scene, clip, replace(STEPS, max_steps=5), started=0.0) for _ in range(2))
+    assert torch.equal(first.gaussians.means, second.gaussians.means)
+    started = time.monotonic()
+    refine(scene, clip, RefineSettings(budget_s=1.5), started=started)
+    assert time.monotonic() - started < 10.0
+
+
+def test_what_no_view_shows_stays(scene: Scene, clip: Clip) -> None:
+    behind = scene.gaussians.select(torch.arange(5))
+    means = torch.tensor([[-500.0, 0.0, 0.0]]).repeat(5, 1)
+    long = torch.full((5,), STATIC_SIGMA_S)
+    lost = behind.replace(means=means, time_sigma=long, velocity=torch.zeros(5, 3))
+    both = replace(scene, gaussians=Gaussians.concat([scene.gaussians, lost]), tokens=None)
+    after = refine(both, clip, replace(STEPS, max_steps=10), started=0.0).gaussians
+    assert torch.equal(after.means[-5:], means)
+    assert torch.allclose(after.sh[-5:], lost.sh)
+
+
+def test_in_left_out_steps_neighbors_in_time_stand_in(scene: Scene, clip: Clip) -> None:
+    run = Refinement(scene, clip, STEPS, "cpu")
+    view = run.views[3]
+    time_s = scene.seconds(view.time_us)
+    every, others = run._shown(view, False), run._shown(view, True)
+    gone = np.setdiff1d(every.numpy(), others.numpy())
+    assert len(gone) and len(others)
+    assert torch.allclose(scene.gaussians.time_mid[gone], torch.tensor(time_s), atol=1e-3)
+
+
+def test_selective_adam_is_adam_on_the_rows_it_touches() -> None:
+    torch.manual_seed(0)
+    start, rows = torch.randn(6, 3), torch.tensor([1, 4])
+    ours, theirs = SelectiveAdam(start.clone()), start[rows].clone().requires_grad_()
+    adam = torch.optim.Adam([theirs], lr=0.1, betas=(0.9, 0.99), eps=1e-15)
+    for _ in range(4):
+        grad = torch.randn(2, 3)
+        theirs.grad = grad
+        adam.step()
+        ours.step(rows, grad, 0.1)
+    assert torch.allclose(ours.value[rows], theirs.detach(), atol=1e-6)
+    others = torch.tensor([0, 2, 3, 5])
+    assert torch.equal(ours.value[others], start[others])
+
+
+def test_an_empty_scene_is_refused(scene: Scene, clip: Clip) -> None:
+    with pytest.raises(UsageError, match="no Gaussians"):
+        refine(replace(scene, gaussians=Gaussians.empty(), tokens=None), clip, STEPS, started=0.0)
