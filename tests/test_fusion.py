@@ -232,7 +232,8 @@ def token_scene() -> Scene:
     values["moving"] = values["moving"] > 0.5
     values["until_s"] = torch.full((12,), NEVER_S)
     owner = torch.randint(-1, 12, (40,), generator=rng).int()
-    return replace(scene, tokens=Tokens(**values, of_gaussian=owner))
+    tokens = Tokens(**values, of_gaussian=owner)
+    return replace(scene, tokens=tokens, sky_weight=torch.rand(6, 4, 4, generator=rng))
 
 
 def test_tokens_survive_a_file(tmp_path: Path) -> None:
@@ -243,6 +244,8 @@ def test_tokens_survive_a_file(tmp_path: Path) -> None:
     for name in (*TOKEN_FIELDS, "of_gaussian"):
         ours, theirs = getattr(scene.tokens, name), getattr(back.tokens, name)
         assert ours.dtype == theirs.dtype and torch.equal(ours, theirs), name
+    assert back.sky_weight is not None and scene.sky_weight is not None
+    assert torch.equal(back.sky_weight, scene.sky_weight)
     assert scene_content_sha256(back) == scene_content_sha256(scene)
     assert scene_content_sha256(replace(scene, tokens=None)) != scene_content_sha256(scene)
     assert describe_scene(back)["num_tokens"] == 12
@@ -293,6 +296,22 @@ def test_disjoint_scenes_add(halves: tuple[Scene, Scene]) -> None:
         assert torch.allclose(far, far[:1].expand_as(far), atol=1e-3)
         assert both.tokens is not None and len(both.tokens.of_gaussian) == len(both.gaussians)
     assert both.exposure["front"].times_us.tolist() == [k * 100_000 for k in range(16) if k % 4 != 2]
+
+
+def test_who_saw_the_sky_speaks_for_it() -> None:
+    one, other = random_scene(5), random_scene(5)
+    half = torch.zeros(6, 4, 4)
+    half[:3] = 5.0
+    a = replace(one, sky=torch.full((6, 4, 4, 3), 0.2), sky_weight=half)
+    b = replace(other, sky=torch.full((6, 4, 4, 3), 0.8), sky_weight=5.0 - half)
+    both = join_scenes([a, b])
+    assert both.sky is not None and both.sky_weight is not None
+    assert torch.allclose(both.sky[:3], torch.tensor(0.2), atol=0.02)
+    assert torch.allclose(both.sky[3:], torch.tensor(0.8), atol=0.02)
+    assert torch.allclose(both.sky_weight, torch.tensor(5.0))
+    plain = join_scenes([replace(a, sky_weight=None), replace(b, sky_weight=None)])
+    assert plain.sky is not None and plain.sky_weight is None
+    assert torch.allclose(plain.sky, torch.tensor(0.5), atol=0.02)
 
 
 @pytest.mark.parametrize("with_tokens", [True, False])

@@ -26,6 +26,7 @@ class Scene:
         world_from_scene: [4, 4] float64.
         time_origin_us: the time that Gaussian times count from.
         sky: cubemap [6, R, R, 3] (see `gaussians/sky.py`; axes of the scene frame), or None: black.
+        sky_weight: [6, R, R] how much of each of its texels was seen, for later fusion; None: unknown.
         exposure: by camera name; a camera without one renders as is.
         cameras: the rig that saw the scene, by name.
         ego_times_us: [F]; ego_world_from_rig: [F, 4, 4]. The recorded path.
@@ -45,11 +46,14 @@ class Scene:
     actors: list[dict[str, Any]] = field(default_factory=list)
     history: list[dict[str, Any]] = field(default_factory=list)
     tokens: Tokens | None = None
+    sky_weight: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.tokens is not None and len(self.tokens.of_gaussian) != len(self.gaussians):
             # Gaussians were chosen or changed without their tokens: those would belong to others now.
             object.__setattr__(self, "tokens", None)
+        if self.sky_weight is not None and (self.sky is None or self.sky.shape[:3] != self.sky_weight.shape):
+            object.__setattr__(self, "sky_weight", None)
 
     def local(self, camera: Camera) -> Camera:
         """A world camera told in the scene frame."""

@@ -126,6 +126,7 @@ class _Reader:
             actors=actors,
             history=history,
             tokens=self.tokens(len(gaussians)) if "tokens" in self.file else None,
+            sky_weight=torch.from_numpy(self.sky_weight()) if "sky_weight" in self.file else None,
         )
 
     def gaussians(self) -> Gaussians:
@@ -168,6 +169,11 @@ class _Reader:
         if sky.shape[1] != sky.shape[2]:
             raise InputError(self.path, "sky faces as high as wide", f"shape {sky.shape}")
         return sky
+
+    def sky_weight(self) -> NDArray[np.float32]:
+        weight = self.array("sky_weight", np.float32, (6, None, None))
+        self.check("sky_weight not to be negative", weight >= 0)
+        return weight
 
     def exposure(self) -> dict[str, Exposure]:
         found = {}

@@ -64,6 +64,8 @@ def arrays(scene: Scene) -> dict[str, NDArray[Any]]:
             found[f"tokens/{name}"] = np.ascontiguousarray(values, field_dtype(name))
     if scene.sky is not None:
         found["sky"] = np.ascontiguousarray(scene.sky.detach().cpu().numpy(), np.float32)
+    if scene.sky_weight is not None:
+        found["sky_weight"] = np.ascontiguousarray(scene.sky_weight.detach().cpu().numpy(), np.float32)
     for camera, exposure in scene.exposure.items():
         found[f"exposure/{group_name(camera)}/times_us"] = np.asarray(exposure.times_us, np.int64)
         affine = exposure.affine.detach().cpu().numpy()

@@ -51,7 +51,7 @@ def run(
     from jwmtool.cli.options import invocation, would
     from jwmtool.cli.parsing import read_paths
     from jwmtool.device import resolve_device
-    from jwmtool.errors import UsageError
+    from jwmtool.errors import InputError, UsageError
     from jwmtool.worldrec.checkpoint import find_model, load_model
     from jwmtool.worldrec.join import join_scenes
 
@@ -73,6 +73,8 @@ def run(
     joined = join_scenes(scenes) if len(scenes) > 1 else scenes[0]
     sources: list[str | Path | dict[str, str]] = [*stored, *(weights_file(path) for path in checkpoint)]
     network = load_model(checkpoint[0], used_device) if drives else None
+    if network is not None and network.config.method != "sparse":
+        raise InputError(checkpoint[0], "a network of sparse queries", f"one of method {network.config.method}")
     for path in drives:
         clip = read_clip(path)
         sources.append({"path": str(path), "sha256": clip_content_sha256(clip)})

@@ -21,10 +21,12 @@ _FAINT = 0.1
 
 @dataclass(frozen=True)
 class _Level:
-    """A scene's Gaussians in cells of one size: keys of cells sorted, mean log size and covered share of each."""
+    """A scene's Gaussians in cells of one size: keys of cells sorted; of each the mean log size and log life span, and
+    the covered share."""
 
     keys: NDArray[np.int64]
     log_size: NDArray[np.float64]
+    log_life: NDArray[np.float64]
     filled: NDArray[np.float64]
 
 
@@ -46,11 +48,12 @@ def coarser_in_cells(scenes: Sequence[Gaussians]) -> list[Tensor]:
             for j, table in enumerate(tables):
                 if j == i:
                     continue
-                size, filled = _at(table, keys)
+                size, life, filled = _at(table, keys)
                 finer = own[0] - size
-                # Of two as fine the one that fills the cell better, then the one given first.
+                # Of two as fine the one that fills the cell better, then the longer-lived, then the one given first.
                 even = np.abs(finer) <= _FINER
-                better = (filled > own[1]) | ((filled == own[1]) & (j < i))
+                alike = filled == own[2]
+                better = (filled > own[2]) | (alike & ((life > own[1]) | ((life == own[1]) & (j < i))))
                 lost[i][rows] |= torch.from_numpy((filled > _FILLED) & ((finer > _FINER) | (even & better)))
     return lost
 
@@ -69,8 +72,10 @@ def _table(gaussians: Gaussians, level: NDArray[np.int64], size: NDArray[np.floa
     weight = gaussians.opacities.double().numpy()[rows]
     total = np.bincount(index, weight, len(keys))
     log_size = np.bincount(index, weight * np.log(size[rows]), len(keys)) / np.maximum(total, 1e-9)
+    life = np.bincount(index, weight * np.log(gaussians.time_sigma.double().numpy()[rows]), len(keys))
     area = np.bincount(index, weight * np.pi * (1.5 * size[rows]) ** 2, len(keys))
-    return _Level(keys, log_size, area / (CELL_M * 2.0**k) ** 2)
+    log_life = life / np.maximum(total, 1e-9)
+    return _Level(keys, log_size, log_life, area / (CELL_M * 2.0**k) ** 2)
 
 
 def _keys(points: NDArray[np.float32], k: int) -> NDArray[np.int64]:
@@ -79,10 +84,10 @@ def _keys(points: NDArray[np.float32], k: int) -> NDArray[np.int64]:
     return (cell[:, 0] << 42) | (cell[:, 1] << 21) | cell[:, 2]
 
 
-def _at(table: _Level, keys: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean log size and filled share of cells; nothing fills a cell that is not there."""
+def _at(table: _Level, keys: NDArray[np.int64]) -> tuple[NDArray[np.float64], ...]:
+    """Mean log size, mean log life span and filled share of cells; nothing fills a cell that is not there."""
     if not len(table.keys):
-        return np.zeros(len(keys)), np.zeros(len(keys))
+        return np.zeros(len(keys)), np.zeros(len(keys)), np.zeros(len(keys))
     place = np.minimum(np.searchsorted(table.keys, keys), len(table.keys) - 1)
     there = table.keys[place] == keys
-    return table.log_size[place], np.where(there, table.filled[place], 0.0)
+    return table.log_size[place], table.log_life[place], np.where(there, table.filled[place], 0.0)

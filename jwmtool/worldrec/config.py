@@ -24,7 +24,7 @@ class WorldRecConfig:
         neighbors: views that each view is matched with.
         match_channels, match_groups: of the learned matching features.
         channels: of a scene query; layers: of aggregation; gather_views: views that a query looks into.
-        detail: mean difference in sRGB from its 2 x 2 px means from which a patch gets eight Gaussians, not four.
+        detail: mean difference in sRGB that a patch may lose to a coarser lattice: eight Gaussians, four or one.
         queries: `finest`: of every surface the patches of the view that sees it finest; `random`: as many patches drawn
             at random from all (an ablation).
         pixel_step: of method pixel: a Gaussian for every pixel_step x pixel_step px.
@@ -45,7 +45,7 @@ class WorldRecConfig:
     channels: int = 64
     layers: int = 2
     gather_views: int = 12
-    detail: float = 0.02
+    detail: float = 0.015
     queries: str = "finest"
     pixel_step: int = 1
     visibility: bool = True

@@ -9,16 +9,13 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from jwmtool.worldrec.evidence import Evidence
 from jwmtool.worldrec.life import confirmed
-from jwmtool.worldrec.sampling import nearest, sample
 from jwmtool.worldrec.surfels import Pixels
 from jwmtool.worldrec.views import Views
 
 PATCH = 4  # px
-SAME_COLOR = 0.1  # mean difference in sRGB, of 2 x 2 px
 COARSER = 0.2  # log of how much coarser what covers may be
 _ENOUGH = 0.5  # of a patch
 _ALIVE = 1.3  # standard deviations of its life within which a Gaussian shows
@@ -37,11 +34,7 @@ def uncovered(views: Views, pixels: Pixels, evidence: Evidence, life: Tensor) ->
     pairs &= (evidence.view != pixels.view[:, None]) & (evidence.apart_s.abs() <= _ALIVE * life[:, None])
     patch, slot = pairs.nonzero(as_tuple=True)
     view, xy = evidence.view[patch, slot], evidence.xy[patch, slot]
-    half = functional.avg_pool2d(views.images, 2)
-    unlike = (sample(half, view, xy, 2) - nearest(half, pixels.view[patch], pixels.xy[patch], 2)).abs().mean(1)
-    alike = unlike < SAME_COLOR
-    patch, view, xy = patch[alike], view[alike], xy[alike]
-    area = torch.exp(2.0 * evidence.finer[patch, slot[alike]].clamp(max=0.0))
+    area = torch.exp(2.0 * evidence.finer[patch, slot].clamp(max=0.0))
     order = finest_first(views, pixels, evidence)
     keep = torch.zeros(len(pixels.view), dtype=torch.bool, device=xy.device)
     cell = (pixels.xy[:, 1].long() // PATCH) * columns + pixels.xy[:, 0].long() // PATCH

@@ -15,14 +15,15 @@ from jwmtool.worldrec.features import zero
 from jwmtool.worldrec.queries import Queries, lattice
 from jwmtool.worldrec.reconstruction import DepthMaps
 from jwmtool.worldrec.sampling import nearest
-from jwmtool.worldrec.surfels import Pixels, lift, shapes, slopes
+from jwmtool.worldrec.surfels import Pixels, inverse_at, lift, shapes, slopes
 from jwmtool.worldrec.views import Views
 
 OPACITY = 2.0  # logit before training
 SPREAD = 0.45  # standard deviation of a surfel in steps of its lattice
 # The head's reach: log depth, px, log size, sRGB, log life.
 DEPTH, ASIDE, SIZE, COLOR, FADE = 0.1, 1.5, 1.0, 0.3, 1.5
-_BEND = 0.06  # log depth: from there on it is an edge
+_BEND = 0.12  # log depth: from there on it is an edge
+_BEND_BARE = 0.02  # what a surfel of a whole patch may leave out
 _OUT = 11
 
 
@@ -44,7 +45,7 @@ class Head(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Queries to Gaussians: eight on a chessboard in a patch that shows detail, four in a plain one."""
+    """Queries to Gaussians: eight on a chessboard for a patch with detail, four for a plainer one, one for a bare one."""
 
     def __init__(self, channels: int, features: int, detail: float) -> None:
         super().__init__()
@@ -65,10 +66,10 @@ class Decoder(nn.Module):
         Returns:
             (N Gaussians, [N] the query that each belongs to).
         """
-        rich = detailed(views, depth, queries.pixels, self.detail)
-        rows = torch.arange(len(queries), device=x.device)
+        needed = spacings(views, depth, queries.pixels, self.detail)
         owner, xy, spacing = [], [], []
-        for chosen, step in ((rows[rich], 1), (rows[~rich], 2)):
+        for step in (1, 2, PATCH):
+            chosen = (needed == step).nonzero()[:, 0]
             places = lattice(step).to(x.device)
             owner.append(chosen[:, None].expand(-1, len(places)).reshape(-1))
             xy.append((queries.pixels.xy[chosen, None] + places).reshape(-1, 2))
@@ -85,14 +86,27 @@ class Decoder(nn.Module):
 
 
 @torch.no_grad()
-def detailed(views: Views, depth: DepthMaps, pixels: Pixels, least: float) -> Tensor:
-    """[Q] bool: patches about pixels that 2 x 2 px could not show: fine texture, or an edge of depth."""
-    even = functional.interpolate(functional.avg_pool2d(views.images, 2), scale_factor=2.0, mode="nearest")
-    texture = (views.images - even).abs().mean(1, keepdim=True)
+def spacings(views: Views, depth: DepthMaps, pixels: Pixels, least: float) -> Tensor:
+    """[Q] the lattice that patches about pixels need, px: 1, 2 or PATCH; coarser ones would lose texture or an edge.
+
+    Args:
+        least: mean difference in sRGB that counts as texture.
+    """
     log = depth.inverse.clamp(min=1.0 / 300.0).log()[:, None]
     bend = (log - functional.avg_pool2d(log, 3, stride=1, padding=1, count_include_pad=False)).abs()
-    maps = torch.cat([functional.avg_pool2d(texture, PATCH) / least, functional.max_pool2d(bend, PATCH) / _BEND], 1)
-    return (nearest(maps, pixels.view, pixels.xy, PATCH) > 1.0).any(1)
+    bend = functional.max_pool2d(bend, PATCH)
+    needed = torch.full_like(pixels.view, PATCH)
+    for step, most in ((2, _BEND_BARE), (1, _BEND)):
+        coarse = functional.avg_pool2d(views.images, 2 * step)
+        texture = (views.images - _smooth(coarse, 2 * step)).abs().mean(1, keepdim=True)
+        maps = torch.cat([functional.avg_pool2d(texture, PATCH) / least, bend / most], 1)
+        needed[(nearest(maps, pixels.view, pixels.xy, PATCH) > 1.0).any(1)] = step
+    return needed
+
+
+def _smooth(images: Tensor, factor: int) -> Tensor:
+    """Larger by a factor, as overlapping Gaussians show it."""
+    return functional.interpolate(images, scale_factor=float(factor), mode="bilinear", align_corners=False)
 
 
 @dataclass(frozen=True)
@@ -121,16 +135,19 @@ def surfels(
         features: [V, F, H/2, W/2].
         shared: [M, 64] what the head knows from elsewhere.
     """
-    maps = torch.cat([depth.inverse[:, None], depth.log_error[:, None], depth.sky[:, None], views.images], 1)
+    maps = torch.cat([depth.log_error[:, None], depth.sky[:, None], views.images], 1)
     mine = nearest(maps, pixels.view, pixels.xy)
-    even = nearest(functional.avg_pool2d(views.images, 2), pixels.view, pixels.xy, 2)
-    color = torch.where(guess.spacing_px[:, None] > 1.9, even, mine[:, 3:])
-    slope = nearest(slopes(depth.inverse), pixels.view, pixels.xy)
-    inverse = mine[:, 0].clamp(min=1.0 / 300.0)
+    color = mine[:, 2:]
+    for size in (2, PATCH):
+        even = nearest(functional.avg_pool2d(views.images, size), pixels.view, pixels.xy, size)
+        color = torch.where(guess.spacing_px[:, None] > size - 0.1, even, color)
+    gradient = slopes(depth.inverse)
+    slope = nearest(gradient, pixels.view, pixels.xy)
+    inverse = inverse_at(depth.inverse, gradient, pixels).clamp(min=1.0 / 300.0)
     steep = (slope / inverse[:, None]).abs().clamp(max=0.5)
     detail = nearest(features, pixels.view, pixels.xy, 2)
     own = torch.cat(
-        [detail, mine[:, 1:3].clamp(-6.0, 6.0), color, 4.0 * steep, 10.0 * inverse[:, None], guess.spacing_px[:, None]],
+        [detail, mine[:, :2].clamp(-6.0, 6.0), color, 4.0 * steep, 10.0 * inverse[:, None], guess.spacing_px[:, None]],
         1,
     )
     change = head(own, shared)
@@ -141,7 +158,7 @@ def surfels(
     quats, scales = shapes(views, pixels, inverse, slope, SPREAD * guess.spacing_px)
     scales = scales * torch.exp(SIZE * torch.tanh(change[:, 3:6]))
     colors = color + COLOR * torch.tanh(change[:, 6:9])
-    opacities = torch.sigmoid(OPACITY + change[:, 9]) * torch.sigmoid(2.0 - 2.0 * mine[:, 2])
+    opacities = torch.sigmoid(OPACITY + change[:, 9]) * torch.sigmoid(2.0 - 2.0 * mine[:, 1])
     return Gaussians(
         means=lift(views, aside, inverse),
         quats=quats,

@@ -6,15 +6,17 @@ from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from jwmtool.worldrec.neighbors import project
-from jwmtool.worldrec.sampling import sample
+from jwmtool.worldrec.sampling import nearest, sample
 from jwmtool.worldrec.surfels import Pixels, lift
 from jwmtool.worldrec.views import Views
 
 SAME_PX = 0.75  # two views see the same point if there and back again it lands within this
 COARSER = 1.5  # log of how many times coarser the other view may be and still be asked
 SAME_DEPTH = 0.1  # and its depth agrees within this share
+SAME_COLOR = 0.1  # and its color: mean difference in sRGB, of 2 x 2 px
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Evidence:
         inside: bool, whether it falls inside the picture, before the camera.
         residual: log of the point's depth there over the depth map's: negative is before what the view sees.
         error_px: how far the view's own surface at that place, brought back, lands from where the point came from.
+        unlike: mean difference of colors, sRGB, of 2 x 2 px.
         finer: log of the point's footprint in its source over that in the view: positive where the view is nearer.
         apart_s: the view's time minus the source's.
     """
@@ -36,6 +39,7 @@ class Evidence:
     inside: Tensor
     residual: Tensor
     error_px: Tensor
+    unlike: Tensor
     finer: Tensor
     apart_s: Tensor
 
@@ -43,7 +47,8 @@ class Evidence:
     def same(self) -> Tensor:
         """[M, N] the view sees the same surface there, as far as the coarser of the two can tell."""
         tolerance = SAME_PX * torch.exp(-self.finer.clamp(-COARSER, 0.0))
-        return self.inside & (self.error_px < tolerance) & (self.residual.abs() < SAME_DEPTH)
+        alike = (self.residual.abs() < SAME_DEPTH) & (self.unlike < SAME_COLOR)
+        return self.inside & (self.error_px < tolerance) & alike
 
     @property
     def through(self) -> Tensor:
@@ -77,9 +82,12 @@ def gather_evidence(views: Views, inverse: Tensor, pixels: Pixels, at: Tensor, o
     there = Pixels(other.reshape(-1), xy.reshape(-1, 2))
     back = lift(views, there, seen.reshape(-1)).reshape(*other.shape, 3)
     home, _ = project(back, views.Ks[pixels.view], cam_from_scene[pixels.view])
+    half = functional.avg_pool2d(views.images, 2)
+    own = nearest(half, pixels.view, pixels.xy, 2)
+    unlike = (sample(half, other, xy, 2) - own[:, None]).abs().mean(-1)
     focal = views.Ks[:, 0, 0]
     finer = torch.log(focal[other] / depth.clamp(min=0.3)) - torch.log(focal[pixels.view] * at)[:, None]
     residual = torch.log(depth.clamp(min=0.3) * seen)
     error = (home - pixels.xy[:, None]).norm(dim=-1)
     apart = views.times_s[other] - views.times_s[pixels.view][:, None]
-    return Evidence(other, xy, inside, residual, error, finer, apart)
+    return Evidence(other, xy, inside, residual, error, unlike, finer, apart)

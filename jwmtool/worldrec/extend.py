@@ -12,7 +12,7 @@ from jwmtool.artifacts.scene import Scene
 from jwmtool.artifacts.tokens import Tokens
 from jwmtool.errors import InputError
 from jwmtool.worldrec.fusion import State
-from jwmtool.worldrec.join import beside
+from jwmtool.worldrec.join import beside, sky_sums
 from jwmtool.worldrec.model import WorldRec
 from jwmtool.worldrec.plan import Key
 from jwmtool.worldrec.retell import DAY_S, check_near, retold
@@ -53,10 +53,21 @@ def extend_scene(
     check_near(scene.world_from_scene, clip.frames[0].world_from_rig)
     stream = Stream(model, scene.world_from_scene, scene.time_origin_us, device)
     stream.frozen = chunks(scene)
+    total = sky_sums(scene, model.config.sky_size)
+    stream.sky = None if total is None else total.to(device)
     stream.extend(clip, keys, tick=tick)
     grown = stream.scene(clip)
     # Gaussians that stayed are numbered by the scene's actors, which come first; the clip has none of its own.
-    return replace(beside([scene, grown]), gaussians=grown.gaussians, tokens=grown.tokens)
+    both = beside([scene, grown])
+    return replace(
+        grown,
+        exposure=both.exposure,
+        cameras=both.cameras,
+        actors=both.actors,
+        history=both.history,
+        ego_times_us=both.ego_times_us,
+        ego_world_from_rig=both.ego_world_from_rig,
+    )
 
 
 def chunks(scene: Scene) -> list[Chunk]:

@@ -19,8 +19,8 @@ from jwmtool.gaussians.model import Gaussians
 from jwmtool.gaussians.rigid import moved
 from jwmtool.worldrec.cover import PATCH
 from jwmtool.worldrec.gate import Facts, Gate
-from jwmtool.worldrec.holding import Held, hold
-from jwmtool.worldrec.lives import ended, life_spans
+from jwmtool.worldrec.holding import HIDDEN, Held, hold, unlikeness
+from jwmtool.worldrec.lasting import ended, life_spans
 from jwmtool.worldrec.model import WorldRec
 from jwmtool.worldrec.reconstruction import DepthMaps, Reconstruction
 from jwmtool.worldrec.retell import for_gaussians
@@ -28,7 +28,7 @@ from jwmtool.worldrec.tokens import window_tokens
 from jwmtool.worldrec.views import Views
 
 _ALIVE = 1.8  # standard deviations of its life within which a token shows
-_CLOSE, _CLOSE_DEPTH = 4.0, 0.6  # tolerances and log depth: pairs farther off are not put before the gate
+_CLOSE = 4.0  # tolerances: pairs farther off are not put before the gate
 _COVERED = 0.5  # of a patch: then it is another's
 _GONE = 0.02  # presence below which a token is dropped in training
 _FLOATER = 2  # views that must see through a token that nobody confirmed, for it to be dropped
@@ -84,7 +84,8 @@ class State:
         """Some tokens by mask [Q], with their Gaussians and those of no token."""
         tokens, stays = self.tokens.select(keep)
         rows = {name: getattr(self, name)[keep] for name in ("presence", "unseen", "cell")}
-        return replace(self, gaussians=self.gaussians.select(stays), tokens=tokens, **rows)
+        gaussians = self.gaussians.select(stays.nonzero()[:, 0])  # one search for all of its tensors
+        return replace(self, gaussians=gaussians, tokens=tokens, **rows)
 
     def moved(self, new_from_old: Tensor) -> State:
         """Told in another frame; [4, 4] rigid, float64."""
@@ -186,10 +187,11 @@ def judge(state: State, held: Held, views: Views, gate: Gate, soft: bool) -> tup
     """
     tokens = state.tokens
     allowed = (held.time_s > tokens.since_s[held.token]) & (held.time_s < tokens.until_s[held.token])
-    close = allowed & (held.error < _CLOSE) & (held.residual.abs() < _CLOSE_DEPTH)
+    close = (allowed & (held.error < _CLOSE) & (held.residual.abs() < HIDDEN)).nonzero()[:, 0]
     token, finer = held.token[close], held.finer[close]
     age_s = (held.time_s[close] - tokens.last_s[token]).abs()
-    facts = Facts(held.residual[close], held.error[close], finer, held.unlike[close], tokens.support[token], age_s)
+    unlike = unlikeness(tokens, views, token, held.view[close], held.xy[close])
+    facts = Facts(held.residual[close], held.error[close], finer, unlike, tokens.support[token], age_s)
     same, better = gate(facts)
     mid_s, sigma_s = life_spans(state.gaussians, tokens)
     # Who is over covers nothing, unless the eye is still where the token's depth is good enough: then it lives on.
@@ -198,7 +200,7 @@ def judge(state: State, held: Held, views: Views, gate: Gate, soft: bool) -> tup
     alive |= (eye - tokens.eye[token]).norm(dim=1) < tokens.way_m[token]
     speaks = torch.sigmoid(same) * torch.sigmoid(-better) if soft else ((same > 0) & (better <= 0)).float()
     area = torch.exp(2.0 * finer.clamp(max=0.0)) * state.presence[token].detach() * alive
-    found, covers = torch.zeros_like(close), torch.zeros_like(close)
+    found, covers = torch.zeros_like(allowed), torch.zeros_like(allowed)
     found[close] = same > 0
     covers[close] = (same > 0) & (better <= 0) & alive
     return found, covers, _spread(views, held.view[close], held.xy[close], speaks * area)

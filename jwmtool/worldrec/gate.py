@@ -11,8 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from jwmtool.worldrec.cover import SAME_COLOR
-from jwmtool.worldrec.evidence import COARSER, SAME_DEPTH
+from jwmtool.worldrec.evidence import COARSER, SAME_COLOR, SAME_DEPTH
 from jwmtool.worldrec.features import zero
 
 FINER = 0.05  # by so much (log) a new view must be nearer to take over from an old token

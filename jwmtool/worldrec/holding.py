@@ -9,7 +9,6 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from jwmtool.artifacts.tokens import Tokens
-from jwmtool.worldrec.cover import SAME_COLOR
 from jwmtool.worldrec.evidence import COARSER, SAME_DEPTH, SAME_PX
 from jwmtool.worldrec.neighbors import project
 from jwmtool.worldrec.queries import FARTHEST_M
@@ -21,11 +20,12 @@ from jwmtool.worldrec.views import Views
 _NEAREST_M = 0.3
 _THROUGH = 0.03  # log depth
 _THROUGH_PX = 1.5
+HIDDEN = 0.6  # log depth from which on a token behind what a view sees is not asked about
 
 
 @dataclass(frozen=True)
 class Held:
-    """P pairs of a token and a view that it falls into.
+    """P pairs of a token and a view that it falls into and is not hidden in by something far before it.
 
     Attributes:
         token, view: [P] int64.
@@ -34,7 +34,6 @@ class Held:
         residual: [P] log of its depth there over the depth map's: negative is before what the view sees.
         error: [P] how far the view's surface lands from the token, back in its own picture; 1 is just tolerated.
         finer: [P] log of the token's footprint over the view's: positive where the view is nearer.
-        unlike: [P] mean difference of color.
         inside: [Q] bool, tokens that any view could show were nothing before them.
     """
 
@@ -45,13 +44,7 @@ class Held:
     residual: Tensor
     error: Tensor
     finer: Tensor
-    unlike: Tensor
     inside: Tensor
-
-    @property
-    def same(self) -> Tensor:
-        """[P] bool, by the rule alone: the view shows the token's surface in its place."""
-        return (self.error < 1.0) & (self.residual.abs() < SAME_DEPTH) & (self.unlike < SAME_COLOR)
 
     @property
     def asked(self) -> Tensor:
@@ -100,16 +93,24 @@ def hold(tokens: Tokens, views: Views, depth: DepthMaps) -> Held:
     row, xy, z = torch.cat(rows), torch.cat(places), torch.cat(depths)
     usable = nearest(views.usable[:, None], view, xy)[:, 0]
     row, view, xy, z = row[usable], view[usable], xy[usable], z[usable]
-    token = standing[row]
     seen = sample(depth.inverse[:, None], view, xy)[:, 0].clamp(min=1e-4)
+    residual = torch.log(z * seen)
+    open_ = (residual < HIDDEN).nonzero()[:, 0]
+    row, view, xy, z, seen, residual = row[open_], view[open_], xy[open_], z[open_], seen[open_], residual[open_]
+    token = standing[row]
     back = lift(views, Pixels(view, xy), seen)
-    finer = torch.log(tokens.footprint_m[token] * views.Ks[view, 0, 0] / z)
-    ray, found_at = tokens.anchor[token] - tokens.eye[token], back - tokens.eye[token]
+    finer = torch.log(tokens.footprint_m[token] * views.Ks[:, 0, 0][view] / z)
+    eye = tokens.eye[token]
+    ray, found_at = tokens.anchor[token] - eye, back - eye
     along = (ray * found_at).sum(1)
     aside = torch.linalg.cross(ray, found_at).norm(dim=1)
     error_px = tokens.focal[token] * aside / along.clamp(min=1e-3)
     error_px = torch.where(along > 0, error_px, torch.full_like(error_px, 1e4))
     tolerance = SAME_PX * torch.exp(-finer.clamp(-COARSER, 0.0))
-    unlike = (sample(avg_pool2d(views.images, 2), view, xy, 2) - tokens.color[token]).abs().mean(1)
-    residual = torch.log(z * seen)
-    return Held(token, view, xy, views.times_s[view], residual, error_px / tolerance, finer, unlike, inside)
+    return Held(token, view, xy, views.times_s[view], residual, error_px / tolerance, finer, inside)
+
+
+@torch.no_grad()
+def unlikeness(tokens: Tokens, views: Views, token: Tensor, view: Tensor, xy: Tensor) -> Tensor:
+    """[P] mean difference of color between tokens and what views show at places (px), of 2 x 2 px."""
+    return (sample(avg_pool2d(views.images, 2), view, xy, 2) - tokens.color[token]).abs().mean(1)

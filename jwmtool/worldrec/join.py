@@ -1,7 +1,7 @@
 """Joining finished scenes by their poses: what one observed well is not overwritten by what another saw worse.
 
-There are no depth maps any more, so patches are held against patches (covering.py); scenes without tokens are compared
-by their Gaussians (cells.py). Every scene is held against all others as they came, so their order does not matter.
+There are no depth maps any more, so patches are held against patches (scene_cover.py); scenes without tokens are
+compared by their Gaussians (cells.py). Every scene is held against all others as they came, so order does not matter.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from jwmtool.artifacts.scene import Scene
 from jwmtool.artifacts.tokens import Tokens
@@ -19,9 +20,10 @@ from jwmtool.errors import UsageError
 from jwmtool.gaussians.exposure import Exposure
 from jwmtool.gaussians.model import Gaussians
 from jwmtool.worldrec.cells import coarser_in_cells
-from jwmtool.worldrec.covering import covered, surfaces
-from jwmtool.worldrec.lives import everlasting
+from jwmtool.worldrec.lasting import everlasting
 from jwmtool.worldrec.retell import DAY_S, retold
+from jwmtool.worldrec.scene_cover import covered, surfaces
+from jwmtool.worldrec.sky import fill
 
 _SAME_PATH_M = 1.0  # two paths at one time are one drive's if they are within this
 
@@ -60,9 +62,11 @@ def beside(scenes: Sequence[Scene]) -> Scene:
         scenes: in one frame, with one time origin.
     """
     times_us, path = _paths(scenes)
+    sky, sky_weight = _joined_sky(scenes)
     return replace(
         scenes[0],
-        sky=_mean_sky([scene.sky for scene in scenes if scene.sky is not None]),
+        sky=sky,
+        sky_weight=sky_weight,
         exposure=_exposures(scenes),
         cameras={name: camera for scene in reversed(scenes) for name, camera in scene.cameras.items()},
         ego_times_us=times_us,
@@ -111,16 +115,24 @@ def _without(gaussians: Gaussians, tokens: Tokens | None, gone: Tensor) -> tuple
     return gaussians.select(~gone), tokens.select(used)[0]
 
 
-def _mean_sky(skies: list[Tensor]) -> Tensor | None:
-    """The mean; smaller ones are made as large as the largest."""
-    if not skies:
+def sky_sums(scene: Scene, size: int) -> Tensor | None:
+    """[6, size, size, 4] what `splat_sky` would have left: colors times weights, and weights; 1 where unknown."""
+    if scene.sky is None:
         return None
-    size = max(sky.shape[1] for sky in skies)
-    raised = [
-        torch.nn.functional.interpolate(sky.permute(0, 3, 1, 2), size=(size, size), mode="bilinear").permute(0, 2, 3, 1)
-        for sky in skies
-    ]
-    return torch.stack(raised).mean(0)
+    weight = torch.ones_like(scene.sky[..., 0]) if scene.sky_weight is None else scene.sky_weight
+    total = torch.cat([scene.sky * weight[..., None], weight[..., None]], -1)
+    return interpolate(total.permute(0, 3, 1, 2), size=(size, size), mode="bilinear").permute(0, 2, 3, 1)
+
+
+def _joined_sky(scenes: Sequence[Scene]) -> tuple[Tensor | None, Tensor | None]:
+    """The mean by weights, as large as the largest, and the weights."""
+    size = max((scene.sky.shape[1] for scene in scenes if scene.sky is not None), default=0)
+    sums = [total for total in (sky_sums(scene, size) for scene in scenes) if total is not None]
+    if not sums:
+        return None, None
+    total = torch.stack(sums).sum(0)
+    known = any(scene.sky_weight is not None for scene in scenes)
+    return fill(total), total[..., 3] if known else None
 
 
 def _exposures(scenes: Sequence[Scene]) -> dict[str, Exposure]:

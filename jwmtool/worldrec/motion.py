@@ -15,7 +15,7 @@ from jwmtool.worldrec.neighbors import project
 from jwmtool.worldrec.queries import Queries
 from jwmtool.worldrec.reconstruction import Motion
 from jwmtool.worldrec.sampling import sample
-from jwmtool.worldrec.surfels import lift
+from jwmtool.worldrec.surfels import Pixels, lift
 from jwmtool.worldrec.views import Views
 
 ALONG_MPS = tuple(float(v) for v in range(-24, 37))
@@ -35,6 +35,7 @@ class MotionSweep(nn.Module):
         bases = [(v, 0.0, 0.0) for v in ALONG_MPS] + [(0.0, v, 0.0) for v in ACROSS_MPS]
         self.tried: Tensor
         self.register_buffer("tried", torch.tensor(bases), persistent=False)
+        self.stands = [bases.index((0.0, 0.0, 0.0))]
         self.judge = nn.Sequential(nn.Linear(2 * (groups + 3) + 2, 32), nn.ReLU(), nn.Linear(32, 1))
         self.guess = nn.Linear(channels, len(bases))
         zero(self.judge[2])
@@ -51,16 +52,26 @@ class MotionSweep(nn.Module):
         rows = unsettled(queries).nonzero()[:, 0]
         if self.training:
             rows = rows[:: 1 + len(rows) // TRAINED]
+        matching = matching.detach()
+        # A few at a time: what is looked up for all velocities of all would not fit a processor's cache.
+        logits = torch.cat([
+            self._score(views, matching, inverse, queries, x, some) for some in rows.split(TRAINED)
+        ])  # fmt: skip
+        return Motion(rows, self._velocity(logits), logits, self.tried)
+
+    def _score(
+        self, views: Views, matching: Tensor, inverse: Tensor, queries: Queries, x: Tensor, rows: Tensor
+    ) -> Tensor:
+        """Logits [R, H] of all velocities for some of the queries."""
         others, valid = nearest_in_time(views)
         pixels = queries.pixels
         view, xy = pixels.view[rows], pixels.xy[rows]
-        points = lift(views, pixels, queries.inverse.detach())[rows]
-        matching = matching.detach()
+        points = lift(views, Pixels(view, xy), queries.inverse.detach()[rows])
         own = sample(matching, view, xy, 4)
         cam_from_scene = torch.linalg.inv(views.scene_from_cam)
         H = len(self.tried)
         told = []
-        fixed = points.new_zeros(len(rows), H)
+        fixed, matched = points.new_zeros(len(rows), H), points.new_zeros(len(rows), 1)
         for k in range(_OTHERS):
             other, good = others[view, k], valid[view, k]
             apart = views.times_s[other] - views.times_s[view]
@@ -77,12 +88,14 @@ class MotionSweep(nn.Module):
             agree = torch.exp(-((torch.log(depth.clamp(min=0.3) * seen) / 0.15) ** 2))
             facts = torch.cat([learned, torch.stack([texture, agree, torch.ones_like(agree)], -1)], -1)
             told.append(facts * inside[..., None])
-            fixed = fixed + 0.5 * texture * agree * inside
+            # Where standing still could not be seen, other velocities would win by default.
+            fair = inside[:, self.stands].float()
+            fixed = fixed + texture * agree * inside * fair
+            matched = matched + fair
         speed = self.tried.norm(dim=1)
         common = torch.stack([speed / 10.0, (speed == 0).float()], -1).expand(len(rows), -1, -1)
         logits = self.judge(torch.cat([*told, common], -1))[..., 0] + self.guess(x[rows])
-        logits = logits + _TRUST * fixed + _STANDS * (speed == 0)
-        return Motion(rows, self._velocity(logits), logits, self.tried)
+        return logits + _TRUST * fixed / matched.clamp(min=1.0) + _STANDS * (speed == 0)
 
     def _velocity(self, logits: Tensor) -> Tensor:
         """The mean of the velocities within 1.5 m/s of the best."""

@@ -42,9 +42,14 @@ def retold(scene: Scene, world_from_scene: NDArray[np.float64], time_origin_us: 
         gaussians=gaussians.replace(time_mid=gaussians.time_mid + later_s),
         tokens=None if scene.tokens is None else scene.tokens.moved(transform).later(later_s),
         sky=None if scene.sky is None else turned_sky(scene.sky, transform[:3, :3]),
+        sky_weight=None if scene.sky_weight is None else _turned_weight(scene.sky_weight, transform[:3, :3]),
         world_from_scene=world_from_scene,
         time_origin_us=time_origin_us,
     )
+
+
+def _turned_weight(weight: Tensor, rotation: Tensor) -> Tensor:
+    return turned_sky(weight[..., None].expand(*weight.shape, 3), rotation)[..., 0].clamp(min=0.0)
 
 
 def check_near(world_from_one: NDArray[np.float64], world_from_other: NDArray[np.float64]) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from jwmtool.artifacts.clip import Clip
 from jwmtool.artifacts.scene import Scene
-from jwmtool.artifacts.tokens import NEVER_S, Tokens
+from jwmtool.artifacts.tokens import Tokens
 from jwmtool.errors import InputError
 from jwmtool.fitting.views import scene_frame
 from jwmtool.gaussians.exposure import Exposure
@@ -20,7 +20,7 @@ from jwmtool.gaussians.model import Gaussians
 from jwmtool.geometry import se3
 from jwmtool.worldrec.fusion import State, fuse_window
 from jwmtool.worldrec.holding import in_view
-from jwmtool.worldrec.lives import everlasting
+from jwmtool.worldrec.lasting import everlasting, life_spans
 from jwmtool.worldrec.model import WorldRec
 from jwmtool.worldrec.plan import Key, Part, windows_of
 from jwmtool.worldrec.reconstruction import Reconstruction
@@ -32,7 +32,7 @@ BEHIND_M = 60.0  # what lies so far behind the ego, and in no view, is frozen
 _UNSEEN = 2  # windows
 _THAW_M = 100.0  # what comes into view again within this is taken up again
 _FAINT = 0.01  # opacity below which a Gaussian is dropped
-_ENDED = 4.0  # standard deviations of its life after which something that moved is over
+_OVER = 3.0  # standard deviations of its life after which a token is over
 
 Tick = Callable[[int, int], None]
 
@@ -113,7 +113,7 @@ class Stream:
             self._move_to(world_from_window)
             self._thaw(views)
             self._add(found, views, part)
-            self._freeze(float(views.times_s[len(part.before)]))
+            self._freeze(views)
             self._paint(found, views)
             for (frame, name), affine in zip(shown, found.exposure.cpu(), strict=True):
                 if (frame, name) in part.own:
@@ -134,6 +134,7 @@ class Stream:
             world_from_scene=self.world_from_scene,
             time_origin_us=self.time_origin_us,
             sky=None if self.sky is None else fill(self.sky).cpu(),
+            sky_weight=None if self.sky is None else self.sky[..., 3].cpu(),
             exposure=exposure,
             cameras=clip.cameras,
             ego_times_us=clip.times_us,
@@ -165,13 +166,11 @@ class Stream:
         painted = splat_sky(turned, found.depth.sky, self.model.config.sky_size)
         self.sky = painted if self.sky is None else self.sky + painted
 
-    def _freeze(self, now: float) -> None:
-        """Leave behind what no camera sees any more, and what was over before `now`."""
-        state, tokens = self.state, self.state.tokens
-        behind = (tokens.anchor[:, 0] < -BEHIND_M) & (state.unseen >= _UNSEEN)
-        ends = ended_s(state)
-        over = torch.where(tokens.moving, ends < now, tokens.until_s < now)
-        gone = behind | over
+    def _freeze(self, views: Views) -> None:
+        """Leave behind what no camera sees any more, and what has nothing to say to pictures after these."""
+        state = self.state
+        behind = (state.tokens.anchor[:, 0] < -BEHIND_M) & (state.unseen >= _UNSEEN)
+        gone = behind | ~speaking(state, views.select(views.times_s.argmax()[None]))
         if bool(gone.any()):
             self._keep(state.select(gone))
             self.state = state.select(~gone)
@@ -188,9 +187,9 @@ class Stream:
             if float((piece.center - ego).norm()) - piece.radius_m > _THAW_M:
                 left.append(piece)
                 continue
-            tokens = piece.state.tokens.moved(window_from_scene).to(self.device)
-            near = (tokens.anchor.norm(dim=1) < _THAW_M) & ~tokens.moving & (tokens.until_s >= NEVER_S)
-            again = near & in_view(tokens.anchor, views, _THAW_M)
+            state = replace(piece.state, tokens=piece.state.tokens.moved(window_from_scene)).to(self.device)
+            near = (state.tokens.anchor.norm(dim=1) < _THAW_M) & ~state.tokens.moving
+            again = near & speaking(state, views) & in_view(state.tokens.anchor, views, _THAW_M)
             if not bool(again.any()):
                 left.append(piece)
                 continue
@@ -221,16 +220,20 @@ def chunk(state: State) -> Chunk:
     return Chunk(state, center, float((anchors - center).norm(dim=1).max()))
 
 
-def ended_s(state: State) -> Tensor:
-    """[Q] the time at which the last Gaussian of each token is over."""
-    owner = state.tokens.of_gaussian.long()
-    rows = (owner >= 0).nonzero()[:, 0]
-    ends = (state.gaussians.time_mid + _ENDED * state.gaussians.time_sigma)[rows]
-    return torch.full_like(state.tokens.support, -NEVER_S).scatter_reduce(0, owner[rows], ends, "amax")
+def speaking(state: State, views: Views) -> Tensor:
+    """[Q] bool: tokens that live at the time of one of the views, or are still good enough for where it stands."""
+    tokens = state.tokens
+    mid_s, sigma_s = life_spans(state.gaussians, tokens)
+    first, last = views.times_s.min(), views.times_s.max()
+    lives = (mid_s + _OVER * sigma_s > first) & (mid_s - _OVER * sigma_s < last)
+    eyes = views.scene_from_cam[:: max(1, len(views) // 4), :3, 3]
+    away_m = torch.cdist(tokens.eye, eyes).amin(1)
+    free = (tokens.until_s > first) & (tokens.since_s < last) & ~tokens.moving
+    return lives | (free & (away_m < tokens.way_m))
 
 
 def without_faint(found: Reconstruction) -> Reconstruction:
     """A reconstruction without Gaussians that nobody would see."""
-    keep = found.gaussians.opacities >= _FAINT
+    keep = (found.gaussians.opacities >= _FAINT).nonzero()[:, 0]
     gaussians: Gaussians = found.gaussians.select(keep)
     return replace(found, gaussians=gaussians, owner=None if found.owner is None else found.owner[keep])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from jwmtool.worldrec.sampling import nearest
 from jwmtool.worldrec.views import Views
 
 _STEEPEST = 0.15  # relative change of depth a pixel; what is steeper is an edge, not a surface
@@ -47,6 +48,14 @@ def slopes(inverse: Tensor) -> Tensor:
     linear on planes, so there it is exact.
     """
     return torch.stack([_smaller_difference(inverse, 2), _smaller_difference(inverse, 1)], 1)
+
+
+def inverse_at(inverse: Tensor, slope: Tensor, pixels: Pixels) -> Tensor:
+    """Inverse depth [M] at places: of the pixel that each lies in, and along its slope from the pixel's center."""
+    off = pixels.xy - pixels.xy.floor() - 0.5
+    step = (nearest(slope, pixels.view, pixels.xy) * off).sum(1)
+    own = nearest(inverse[:, None], pixels.view, pixels.xy)[:, 0]
+    return own + torch.maximum(torch.minimum(step, _STEEPEST * own), -_STEEPEST * own)
 
 
 def _smaller_difference(values: Tensor, dim: int) -> Tensor:

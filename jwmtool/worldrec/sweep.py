@@ -9,6 +9,8 @@ from torch.nn import functional
 from jwmtool.worldrec.features import camera_rays
 from jwmtool.worldrec.views import Views
 
+SHORTEST = 0.3  # a descriptor read between cells is brought to unit length unless it is shorter than this
+
 
 def matching_scores(
     views: Views,
@@ -80,6 +82,9 @@ def correlate_torch(
             features[other][None].contiguous(), grid.reshape(1, planes * height, width, 2), align_corners=False,
             padding_mode="border",
         )[0].reshape(-1, planes, height, width)  # fmt: skip
+        # Between cells the mean of two unlike descriptors is shorter than either.
+        length = sampled[learned:].square().sum(0).sqrt().clamp(min=SHORTEST)
+        sampled = torch.cat([sampled[:learned], sampled[learned:] / length])
         product = sampled * features[view][:, None] * inside
         parts = product[:learned].reshape(groups, learned // groups, planes, height, width).sum(1)
         scores.append(torch.cat([parts, product[learned:].sum(0, keepdim=True)]))

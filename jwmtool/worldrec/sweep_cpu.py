@@ -19,6 +19,7 @@ from jwmtool.device import num_threads
 
 _jit = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
 MOST_CHANNELS = 256
+SHORTEST = np.float32(0.3)  # as in sweep.py
 
 
 def correlate_cpu(
@@ -134,7 +135,7 @@ def _forward(reference, other, rays, inverse, to_other, learned, groups, scores,
                 w00, w01 = (1 - fx) * (1 - fy), fx * (1 - fy)
                 w10, w11 = (1 - fx) * fy, fx * fy
                 for k in range(channels):
-                    product[k] = reference[y, x, k] * (
+                    product[k] = (
                         w00 * other[y0, x0, k]
                         + w01 * other[y0, x1, k]
                         + w10 * other[y1, x0, k]
@@ -143,12 +144,13 @@ def _forward(reference, other, rays, inverse, to_other, learned, groups, scores,
                 for g in range(groups):
                     total = np.float32(0.0)
                     for k in range(g * size, (g + 1) * size):
-                        total += product[k]
+                        total += reference[y, x, k] * product[k]
                     scores[g, d, y, x] = total
-                total = np.float32(0.0)
+                total, square = np.float32(0.0), np.float32(0.0)
                 for k in range(learned, channels):
-                    total += product[k]
-                scores[groups, d, y, x] = total
+                    total += reference[y, x, k] * product[k]
+                    square += product[k] * product[k]
+                scores[groups, d, y, x] = total / max(np.sqrt(square), SHORTEST)
 
 
 @_jit

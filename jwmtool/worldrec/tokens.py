@@ -12,8 +12,8 @@ from jwmtool.artifacts.tokens import NEVER_S, Tokens
 from jwmtool.gaussians.model import Gaussians
 from jwmtool.geometry.harmonics import C0
 from jwmtool.worldrec.cover import PATCH
-from jwmtool.worldrec.evidence import SAME_DEPTH, Evidence
-from jwmtool.worldrec.holding import hold
+from jwmtool.worldrec.evidence import SAME_COLOR, SAME_DEPTH, Evidence
+from jwmtool.worldrec.holding import hold, unlikeness
 from jwmtool.worldrec.life import DRIFT_PX, LONG, gaps
 from jwmtool.worldrec.reconstruction import DepthMaps, Reconstruction
 from jwmtool.worldrec.sampling import nearest
@@ -76,7 +76,10 @@ def window_tokens(views: Views, reconstruction: Reconstruction, own: Tensor) -> 
         everything = torch.arange(len(mine), device=place.device)
         whole = replace(Tokens.concat([mine.rows(everything), edges]), of_gaussian=edges.of_gaussian)
         life = torch.cat([torch.full_like(time_s, torch.inf), life])[whole.of_gaussian.long()]
-    gaussians = gaussians.replace(time_sigma=torch.minimum(gaussians.time_sigma, life))
+    moves = whole.moving[whole.of_gaussian.long()]
+    gaussians = gaussians.replace(
+        time_sigma=torch.minimum(gaussians.time_sigma, life), velocity=gaussians.velocity * moves[:, None]
+    )
     return gaussians, whole, torch.cat([place, place[query]])
 
 
@@ -122,7 +125,9 @@ def held_in_window(tokens: Tokens, views: Views, depth: DepthMaps, time_s: Tenso
     """
     held = hold(tokens, views, depth)
     elsewhen = (held.time_s - time_s[held.token]).abs() > 1e-3
-    same, through = held.same & elsewhen, held.through & elsewhen
+    like = unlikeness(tokens, views, held.token, held.view, held.xy) < SAME_COLOR
+    same = (held.error < 1.0) & (held.residual.abs() < SAME_DEPTH) & like & elsewhen
+    through = held.through & elsewhen
     support = torch.zeros_like(time_s).index_add(0, held.token, same.float())
     believed = through & (torch.zeros_like(time_s).index_add(0, held.token, through.float()) > support)[held.token]
     before, after = (believed & (held.time_s < time_s[held.token])), (believed & (held.time_s > time_s[held.token]))

@@ -74,14 +74,15 @@ def life_spans(gaussians: Gaussians, tokens: Tokens) -> tuple[Tensor, Tensor]:
     return mid, log.exp()
 
 
-def coarse(seen: Surfaces) -> Tensor:
-    """[Q] bool: tokens whose patch finer ones of the same scene fill, such as may stay for all time."""
-    found = torch.zeros(len(seen.tokens), dtype=torch.bool)
-    if len(seen.standing):
-        a, b = _nearest(seen, seen)
-        same, finer, off_px = _compare(seen, a, seen, b)
-        same &= (finer > FINER) & trusted(seen.tokens)[b]
-        found[seen.standing] = _share(same, finer, off_px).sum(1) > _ENOUGH
+def coarse(seen: Surfaces, lasting: Tensor) -> Tensor:
+    """[Q] bool: of the lasting [Q] those whose patch finer lasting ones fill."""
+    rows = (lasting & ~seen.tokens.moving).nonzero()[:, 0]
+    found = torch.zeros_like(lasting)
+    if len(rows):
+        some = seen.rows(rows)
+        a, b = _nearest(some, some)
+        same, finer, off_px = _compare(some, a, some, b)
+        found[rows] = _share(same & (finer > FINER), finer, off_px).sum(1) > _ENOUGH
     return found
 
 

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from jwmtool.artifacts.tokens import NEVER_S, Tokens
 from jwmtool.gaussians.model import STATIC_SIGMA_S, Gaussians
-from jwmtool.worldrec.covering import coarse, life_spans, surfaces, trusted
 from jwmtool.worldrec.retell import for_gaussians
+from jwmtool.worldrec.scene_cover import coarse, life_spans, surfaces, trusted
 
 STATIC_AFTER_S = 1.0  # what lives so long (standard deviation) and was never seen through stays for all time
 _LONGEST_PX = 3.0
@@ -21,8 +21,7 @@ __all__ = ["ended", "everlasting", "life_spans"]
 def ended(gaussians: Gaussians, tokens: Tokens, was: Tokens) -> Gaussians:
     """Gaussians of tokens that something was seen through since: their lives end, or begin, between then and their own.
 
-    A life goes from the middle between that time and the token's first or last sight, to half its opacity. What stands
-    does not drift.
+    A life goes from the middle between that time and the token's first or last sight, to half its opacity.
 
     Args:
         was: the tokens as they were when the life spans were set.
@@ -43,11 +42,9 @@ def ended(gaussians: Gaussians, tokens: Tokens, was: Tokens) -> Gaussians:
     news = (until < was.until_s[rows]) | (since > was.since_s[rows])
     cut = standing & news & (short < sigma)
     mid, sigma = torch.where(cut, 0.5 * (low + high), mid), torch.where(cut, short, sigma)
-    velocity = gaussians.velocity[theirs] * (~standing)[:, None]
     return gaussians.replace(
         time_mid=gaussians.time_mid.index_copy(0, theirs, mid),
         time_sigma=gaussians.time_sigma.index_copy(0, theirs, sigma),
-        velocity=gaussians.velocity.index_copy(0, theirs, velocity),
     )
 
 
@@ -60,12 +57,11 @@ def everlasting(gaussians: Gaussians, tokens: Tokens, known: Tensor | None = Non
     Args:
         known: [Q] bool, tokens that are known to have been there at times far apart, however short they live.
     """
-    lasting = trusted(tokens) & ~coarse(surfaces(gaussians, tokens))
+    seen = surfaces(gaussians, tokens)
+    lasting = trusted(tokens) & ((seen.sigma_s >= STATIC_AFTER_S) | (known if known is not None else False))
+    lasting &= ~coarse(seen, lasting)
     longest = for_gaussians(_LONGEST_PX * tokens.footprint_m * lasting, tokens.of_gaussian)
-    long = gaussians.time_sigma >= STATIC_AFTER_S
-    if known is not None:
-        long |= for_gaussians(known, tokens.of_gaussian)
-    stays = (gaussians.scales.amax(1) < longest) & long
+    stays = gaussians.scales.amax(1) < longest
     sigma = torch.where(stays, torch.full_like(gaussians.time_sigma, STATIC_SIGMA_S), gaussians.time_sigma)
     still = gaussians.velocity * (~stays)[:, None]
     return gaussians.replace(time_sigma=sigma, velocity=still)
