@@ -25,10 +25,12 @@ from jwmtool.training.run import Run
 from jwmtool.training.settings import TrainSettings
 from jwmtool.training.worldrec.clips import gather
 from jwmtool.training.worldrec.recipe import Recipe, check_record, chosen_config, config_of_run, write_record
+from jwmtool.training.worldrec.task import WorldRecTask, build_worldrec
 from jwmtool.worldrec.config import CONFIGS, WorldRecConfig
 
 SETTINGS = TrainSettings(batch=2, lr=2e-2, warmup=1, log_every=1, eval_every_s=1e9, save_every_s=1e9)
 DEPTH = Recipe(stage="depth")
+SMALL = replace(CONFIGS["mini"], widths=(8, 16, 16, 16), blocks=(1, 1, 1, 1), planes=12, channels=16, sky_size=16)
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +71,21 @@ def test_the_depth_stage_renders_nothing(worlds: Path, tmp_path: Path) -> None:
     result = train(task, SETTINGS, Run(tmp_path, max_steps=25))
     first = read_log(tmp_path)[0]["depth_log_error"]
     assert result.best is not None and result.best < 0.85 * first
+
+
+def test_the_gate_stage_trains_the_gate_alone(worlds: Path, tmp_path: Path) -> None:
+    task = WorldRecTask(SMALL, gather([worlds], ()), Recipe.of(SMALL, "gate", 0))
+    assert task.name == "worldrec-gate"
+    torch.manual_seed(0)
+    before = {name: value.clone() for name, value in task.build().state_dict().items()}
+    init = tmp_path / "init.safetensors"
+    write_weights(init, before, {"config": SMALL.to_dict()})
+    train(task, replace(SETTINGS, batch=1, ema_decay=0.5), Run(tmp_path / "run", max_steps=3, init=init))
+    after, _ = read_weights(tmp_path / "run" / LAST)
+    changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
+    assert "gate.judge.2.weight" in changed and all(name.startswith("gate.") for name in changed)
+    with pytest.raises(UsageError, match="sparse"):
+        Recipe.of(replace(SMALL, method="pixel"), "gate", 0)
 
 
 def test_a_batch_is_the_mean_of_its_windows(worlds: Path) -> None:
@@ -144,9 +161,25 @@ def test_which_network_is_meant() -> None:
     assert chosen_config(None, None, CONFIG) == chosen_config(None, "sparse", CONFIG) == CONFIG
     with pytest.raises(UsageError, match="expected mini, base, full, found 'huge'"):
         chosen_config("huge", None, None)
-    for name, method in (("mini", None), (None, "pixel")):
-        with pytest.raises(UsageError, match="of another network"):
-            chosen_config(name, method, CONFIG)
+    assert chosen_config(None, "pixel", CONFIG) == replace(CONFIG, method="pixel")
+    with pytest.raises(UsageError, match="of another network"):
+        chosen_config("mini", None, CONFIG)
+
+
+def test_another_method_starts_from_what_both_share(worlds: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    sparse = build_worldrec(SMALL)
+    write_weights(tmp_path / "sparse.safetensors", sparse.state_dict(), {"config": SMALL.to_dict(), "task": "worldrec"})
+    flags = ["train", "worldrec", "--data", str(worlds), "--batch", "1", "--max-steps", "1", "--quiet"]
+    output = tmp_path / "pixel"
+    init = ["--method", "pixel", "--init", str(tmp_path / "sparse.safetensors"), "--lr", "1e-9"]
+    assert run([*flags, *init, "-o", str(output)]) == 0
+    found, metadata = read_weights(output / LAST)
+    assert metadata["config"] == replace(SMALL, method="pixel").to_dict()
+    shared = {name for name in found if name.startswith(("encoder.", "depth.", "exposure."))}
+    assert shared < set(found) and not any(name.startswith("gate.") for name in found)
+    assert all(torch.allclose(found[name], sparse.state_dict()[name], atol=1e-6) for name in shared)
+    assert run([*flags, "--method", "sparse", "-o", str(output), "--resume"]) == 2
 
 
 @pytest.mark.usefixtures("stand_in")

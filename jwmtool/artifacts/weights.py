@@ -68,20 +68,28 @@ def read_metadata(path: Path) -> dict[str, Any]:
         return _metadata(path, file.metadata())
 
 
-def load_weights(model: nn.Module, path: Path) -> dict[str, Any]:
+def load_weights(model: nn.Module, path: Path, parts: Sequence[str] = ()) -> dict[str, Any]:
     """Copy the weights of a file into a model, in the model's own precision; returns the metadata.
+
+    Args:
+        parts: names of submodules that alone are copied, whatever else either has; none: all.
 
     Raises:
         InputError: as `read_weights`, or keys are missing, extra or of another shape: the message names them.
     """
     tensors, metadata = read_weights(path)
+    own = model.state_dict()
+    if parts:
+        begins = tuple(f"{part}." for part in parts)
+        tensors = {name: value for name, value in tensors.items() if name.startswith(begins)}
+        own = {name: value for name, value in own.items() if name.startswith(begins)}
     problem = mismatch(
-        {name: value.shape for name, value in model.state_dict().items()},
+        {name: value.shape for name, value in own.items()},
         {name: value.shape for name, value in tensors.items()},
     )
     if problem:
         raise InputError(path, "weights of this model", problem)
-    model.load_state_dict(tensors)
+    model.load_state_dict(tensors, strict=not parts)
     return metadata
 
 

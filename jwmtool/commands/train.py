@@ -46,8 +46,11 @@ def run(
         typer.Option("--method", help="sparse scene queries, or a Gaussian a pixel.", show_default="sparse"),
     ] = None,
     stage: Annotated[
-        Literal["depth", "full"],
-        typer.Option("--stage", help="depth: coarse depth alone, a fast start for a full training by --init."),
+        Literal["depth", "full", "gate"],
+        typer.Option(
+            "--stage",
+            help="depth: coarse depth alone, a fast start for a full training by --init; gate: fusion's, at last.",
+        ),
     ] = "full",
     budget_s: Annotated[
         float | None,
@@ -59,7 +62,11 @@ def run(
     ] = None,
     init: Annotated[
         Path | None,
-        typer.Option("--init", metavar="PATH", help="Start from weights: a file, a shipped model or another run."),
+        typer.Option(
+            "--init",
+            metavar="PATH",
+            help="Start from weights: a file, a shipped model or another run; of another method: from what both share.",
+        ),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a run that was interrupted; give the same flags again.")
@@ -92,7 +99,7 @@ def run(
     from jwmtool.cli.options import invocation, would
     from jwmtool.cli.parsing import read_paths
     from jwmtool.device import resolve_device
-    from jwmtool.errors import OutputExistsError
+    from jwmtool.errors import OutputExistsError, UsageError
     from jwmtool.training.checkpoint import latest_state
     from jwmtool.training.loop import train
     from jwmtool.training.remove import remove_run
@@ -112,11 +119,14 @@ def run(
     # Other models will each make their task here; all that is above and below is theirs as well.
     settings = TrainSettings(batch=batch, lr=lr, precision=precision, eval_every_s=eval_every_s, seed=seed)
     used_device = resolve_device(device)
-    asked = Run(output, used_device, budget_s, max_steps, resume, init)
     if not (resume or force) and latest_state(output) is not None:
         raise OutputExistsError(output)
     given = config_of_run(output) if resume else config_of_weights(init) if init is not None else None
     network = chosen_config(config, method, given)
+    other = init if given is not None and network.method != given.method else None  # weights of another method
+    if resume and given is not None and network.method != given.method:
+        raise UsageError(f"--resume: expected --method {given.method}, as the run began, found {network.method}")
+    asked = Run(output, used_device, budget_s, max_steps, resume, None if other else init)
     clips = gather(read_paths(data), held_out or ())
     if dry_run:
         return would(reads=[*data, *(held_out or ()), *([init] if init else ())], writes=[output])
@@ -126,7 +136,7 @@ def run(
     else:
         remove_run(output)
         write_record(output, network, clips, recipe, record(invocation(), seed=seed, device=used_device))
-    result = train(WorldRecTask(network, clips, recipe), settings, asked)
+    result = train(WorldRecTask(network, clips, recipe, shared_from=other), settings, asked)
     if os.environ.get("RANK", "0") == "0":  # of torchrun's processes one speaks
         console.emit(str(output))
     if not result.finished:

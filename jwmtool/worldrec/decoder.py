@@ -45,7 +45,7 @@ class Head(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Queries to Gaussians: eight on a chessboard for a patch with detail, four for a plainer one, one for a bare one."""
+    """Queries to Gaussians: eight on a chessboard for a patch with detail, four for a plain one, one for a bare one."""
 
     def __init__(self, channels: int, features: int, detail: float) -> None:
         super().__init__()

@@ -9,7 +9,7 @@ through a token its life ends before. What is new is added.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -285,18 +285,27 @@ def floating(state: State, held: Held, fresh: Tensor) -> Tensor:
 
 
 def unroll(model: WorldRec, windows: Sequence[Views]) -> list[Reconstruction]:
-    """Reconstruct consecutive windows and fuse each into those before, on the graph: what trains the gate.
+    """Reconstruct consecutive windows and fuse each into those before: what trains the gate.
+
+    With gradients who loses fades by the gate's probability; without it goes or stays, as in use.
 
     Args:
         windows: views of each, all in one scene frame and with one time origin.
 
     Returns:
-        The whole scene after each window; depth, exposure and the queries are the last window's, the sky the mean.
+        The whole scene after each window, its sky the mean, with depth and exposure of the views so far.
     """
-    state, skies, results = State.empty(windows[0].images.device), [], []
+    state = State.empty(windows[0].images.device)
+    skies: list[Tensor] = []
+    exposures: list[Tensor] = []
+    depths: list[DepthMaps] = []
+    results = []
     for views in windows:
         found = model(views)
-        state = fuse_window(state, found, views, model.gate, soft=True)
+        state = fuse_window(state, found, views, model.gate, soft=torch.is_grad_enabled())
         skies.append(found.sky)
-        results.append(replace(found, gaussians=state.gaussians, sky=torch.stack(skies).mean(0)))
+        exposures.append(found.exposure)
+        depths.append(found.depth)
+        depth = DepthMaps(*(torch.cat([getattr(d, f.name) for d in depths]) for f in fields(DepthMaps)))
+        results.append(Reconstruction(state.gaussians, torch.stack(skies).mean(0), torch.cat(exposures), depth))
     return results

@@ -48,9 +48,19 @@ class LossWeights:
         """False where only the coarse depth counts."""
         return max(self.photometric, self.rendered_depth, self.alpha) > 0.0
 
+    @property
+    def depth(self) -> bool:
+        """False where the coarse depth does not count."""
+        return max(self.planes, self.likelihood, self.relative, self.gradient, self.sky) > 0.0
+
     def depth_only(self) -> LossWeights:
         """The weights of the first stage: coarse depth alone."""
         return replace(self, photometric=0.0, rendered_depth=0.0, alpha=0.0, exposure=0.0, velocity=0.0, motion=0.0)
+
+    def gate_only(self) -> LossWeights:
+        """The weights for the gate of fusion: rendering alone."""
+        none = LossWeights(**dict.fromkeys(asdict(self), 0.0))
+        return replace(none, photometric=self.photometric, rendered_depth=self.rendered_depth, alpha=self.alpha)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
@@ -66,7 +76,7 @@ def reconstruction_loss(
         made: of the sample's context.
         nearest_m: of the network's planes.
     """
-    terms = depth_terms(made, sample, weights, nearest_m)
+    terms = depth_terms(made, sample, weights, nearest_m) if weights.depth else {}
     if weights.renders:
         terms |= render_terms(made, sample, weights)
     terms |= plain_terms(made, weights)

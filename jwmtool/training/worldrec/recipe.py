@@ -21,7 +21,7 @@ from jwmtool.worldrec.config import CONFIGS, WorldRecConfig
 FILE = "data.json"
 FORMAT, VERSION = "jwm-training-data", "1.0"
 
-Stage = Literal["depth", "full"]
+Stage = Literal["depth", "full", "gate"]
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,9 @@ class Recipe:
     """How WorldRec is trained, other than the loop's settings.
 
     Attributes:
-        stage: `depth` trains the coarse depth alone, several times as fast a step; `full` everything.
-        weights: of the loss; the stage `depth` leaves out those of rendering.
+        stage: `depth` trains the coarse depth alone, several times as fast a step; `full` everything but the gate of
+            fusion; `gate` that alone, on runs of windows that are fused.
+        weights: of the loss; the stage `depth` leaves out those of rendering, `gate` all others.
         sampling, augmentation: of the windows.
         seed: of the windows and their changes.
     """
@@ -43,12 +44,26 @@ class Recipe:
 
     @staticmethod
     def of(config: WorldRecConfig, stage: Stage, seed: int) -> Recipe:
-        """The recipe for a network: windows of more views for one whose scene queries look into more."""
-        return Recipe(stage=stage, sampling=Sampling(max_views=max(6, config.gather_views // 2 + 2)), seed=seed)
+        """The recipe for a network: windows of more views for one whose scene queries look into more.
+
+        Raises:
+            UsageError: the network has no gate to train.
+        """
+        if stage == "gate" and config.method != "sparse":
+            raise UsageError(f"--stage gate: expected a network of sparse queries, found method {config.method}")
+        views = max(6, config.gather_views // 2 + 2)
+        sampling = Sampling(max_views=views)
+        if stage == "gate":
+            sampling = Sampling(
+                (1.4, 2.2), (0.2, 0.4), max_frames=6, max_cameras=2, max_views=2 * views, targets=(4, 4)
+            )
+        return Recipe(stage=stage, sampling=sampling, seed=seed)
 
 
 def chosen_config(name: str | None, method: str | None, given: WorldRecConfig | None) -> WorldRecConfig:
     """The network that a user means: a named one, `mini` by default, or that of weights or of a run to go on with.
+
+    Of weights of another method the rest is kept.
 
     Raises:
         UsageError: an unknown name, or one beside a network given that is another.
@@ -57,8 +72,8 @@ def chosen_config(name: str | None, method: str | None, given: WorldRecConfig | 
         raise UsageError(f"--config: expected {', '.join(CONFIGS)}, found {name!r}")
     base = CONFIGS[name] if name is not None else given or CONFIGS["mini"]
     asked = base if method is None else replace(base, method=method)
-    if given is not None and asked != given:
-        raise UsageError("--config, --method: these weights are of another network; leave both out")
+    if given is not None and replace(asked, method=given.method) != given:
+        raise UsageError("--config: these weights are of another network; leave it out")
     return asked
 
 

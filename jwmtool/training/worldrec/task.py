@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from itertools import chain, count
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
+from jwmtool.artifacts.weights import load_weights, weights_file
 from jwmtool.training.worldrec.augment import augment
 from jwmtool.training.worldrec.clips import Data, OpenClips
 from jwmtool.training.worldrec.held_out import held_out_scores, held_out_sheet
@@ -23,6 +25,7 @@ from jwmtool.worldrec.config import WorldRecConfig
 from jwmtool.worldrec.reconstruction import Reconstruction
 from jwmtool.worldrec.views import Views
 
+SHARED = ("encoder", "depth", "exposure")  # what networks of every method have
 _THREADS = 2  # that read ahead
 
 
@@ -42,6 +45,7 @@ class WorldRecTask:
         data: clips.
         recipe: how it is trained.
         build: makes the network.
+        shared_from: weights of another method, whose encoder, depth and exposure the network starts with.
     """
 
     def __init__(
@@ -50,20 +54,28 @@ class WorldRecTask:
         data: Data,
         recipe: Recipe | None = None,
         build: Callable[[WorldRecConfig], nn.Module] = build_worldrec,
+        shared_from: Path | None = None,
     ) -> None:
         self.recipe = recipe = recipe or Recipe()
         depth = recipe.stage == "depth"
-        self.name = "worldrec-depth" if depth else "worldrec"
+        self.name = "worldrec" if recipe.stage == "full" else f"worldrec-{recipe.stage}"
         self.config: Mapping[str, Any] = config.to_dict()
         self.headline, self.higher_is_better = ("depth_log_error", False) if depth else ("psnr", True)
-        self.weights = recipe.weights.depth_only() if depth else recipe.weights
-        self._network, self._data, self._make = config, data, build
+        self.weights = {
+            "depth": recipe.weights.depth_only, "full": lambda: recipe.weights, "gate": recipe.weights.gate_only
+        }[recipe.stage]()  # fmt: skip
+        self._network, self._data, self._make, self._shared_from = config, data, build, shared_from
         self._clips = OpenClips()
         self._scored: list[Sample] | None = None
 
     def build(self) -> nn.Module:
         """The network with its first weights."""
         network = self._make(self._network)
+        if self._shared_from is not None:
+            load_weights(network, weights_file(self._shared_from), SHARED)
+        if self.recipe.stage == "gate":
+            network.requires_grad_(False)
+            network.gate.requires_grad_(True)  # type: ignore[operator]
         if torch.distributed.is_initialized():
             # Weights in channels-last order, which are faster on a CPU, cannot be sharded.
             network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
@@ -126,5 +138,17 @@ class WorldRecTask:
         return lambda views: self._reconstruct(model, views), [sample.to(device) for sample in self._scored]
 
     def _reconstruct(self, model: nn.Module, views: Views) -> Reconstruction:
+        if self.recipe.stage == "gate":
+            from jwmtool.worldrec.fusion import unroll
+
+            model.eval()  # all but the gate is as it will be used
+            return unroll(model, halves(views))[-1]  # type: ignore[arg-type]
         made: Reconstruction = model(views) if self.weights.renders else model(views, depth_only=True)
         return made
+
+
+def halves(views: Views) -> list[Views]:
+    """The views of the first and those of the second half of the times, as two windows that follow each other."""
+    times = views.times_s.unique()
+    late = views.times_s >= times[len(times) // 2]
+    return [views.select((~late).nonzero()[:, 0]), views.select(late.nonzero()[:, 0])]
