@@ -1,9 +1,13 @@
-"""Refinement of a scene that is there already (feed-forward, fused, imported): some gradient steps on its pictures.
+"""Refinement of a scene that is there already (feed-forward, fused, imported) on its pictures.
 
-Unlike `Fit`, nothing grows, and Gaussians keep their motion and life span. A step touches only the Gaussians that its
-view can show, with an Adam that leaves all others alone, so its cost does not grow with the scene. Gaussians that live
-only about the time of the view at hand are left out of every second step: what is fitted then is how well their
-neighbors in time stand in for them, and that is what a picture between the given ones needs.
+Where every place is seen in many pictures, what stands is fitted anew from the scene's depth, fast and each surface
+once (`rebuild`): feed-forward Gaussians live about as long as one picture, and share nothing between them.
+
+Where pictures are few, the scene's own Gaussians take gradient steps (`Refinement`): nothing grows, what moves keeps
+moving. A step touches only the Gaussians that its view can show, with an Adam that leaves all others alone, so its cost
+does not grow with the scene. Gaussians of the time of the view at hand are left out of every second step: what is
+fitted then is how well their neighbors in time stand in for them, and that is what a picture between the given ones
+needs.
 """
 
 from __future__ import annotations
@@ -20,6 +24,9 @@ from jwmtool.artifacts.clip import Clip
 from jwmtool.artifacts.scene import Scene
 from jwmtool.console import Progress
 from jwmtool.errors import UsageError
+from jwmtool.fitting.fit import Fit
+from jwmtool.fitting.restart import start_from_scene
+from jwmtool.fitting.settings import FitSettings
 from jwmtool.fitting.views import View, load_views
 from jwmtool.gaussians.exposure import Exposure, apply_exposure
 from jwmtool.gaussians.rasterize import rasterize_tensors, view_colors
@@ -40,22 +47,25 @@ class RefineSettings:
         ssim_weight: share of 1 - SSIM in the loss.
         anchor_weight: pull of positions toward where they were, per pixel squared.
         left_out: share of steps without the Gaussians of the view's own time.
+        rebuild_from: frames of a camera from which on what stands is fitted anew.
     """
 
     budget_s: float = 15.0
     max_steps: int | None = None
     seed: int = 0
-    lr_mean: float = 0.05
-    lr_scale: float = 0.01
-    lr_quat: float = 0.002
-    lr_opacity: float = 0.05
-    lr_sh: float = 0.01
+    lr_mean: float = 0.6
+    lr_scale: float = 0.1
+    lr_quat: float = 0.01
+    lr_opacity: float = 0.2
+    lr_sh: float = 0.03
+    lr_life: float = 0.1
     lr_sky: float = 0.005
     lr_exposure: float = 0.001
     lr_end: float = 0.1
     ssim_weight: float = 0.2
     anchor_weight: float = 1e-4
     left_out: float = 0.5
+    rebuild_from: int = 8
 
 
 def refine(
@@ -79,12 +89,36 @@ def refine(
     """
     if not len(scene.gaussians):
         raise UsageError("--refine: the scene has no Gaussians")
+    keys = clip.images(withheld=False)
+    if len(keys) >= settings.rebuild_from * len({name for _, name in keys}):
+        return rebuild(scene, clip, settings, device, started=started, bar=bar)
     run = Refinement(scene, clip, settings, device)
     while run.progress(started) < 1.0:
         loss = run.take_step(run.progress(started))
         if bar is not None:
             bar.update(run.progress(started), f"loss {loss:.4f}")
     return run.scene()
+
+
+def rebuild(
+    scene: Scene,
+    clip: Clip,
+    settings: RefineSettings,
+    device: str = "cpu",
+    *,
+    started: float,
+    bar: Progress | None = None,
+) -> Scene:
+    """Fit what the clip shows of a scene anew, from the scene's depth; see `refine`. It keeps no tokens for fusion."""
+    most = max(FitSettings.max_gaussians, len(scene.gaussians) // 3)
+    fast = FitSettings(
+        settings.budget_s, settings.max_steps, settings.seed, max_gaussians=most, sh_degree=1, lr_mean=1.2,
+        lr_scale=0.1, lr_quat=0.02, lr_opacity=0.2, lr_sh=0.05, depth_weight=0.2, grow_every=30, grow_until=0.5,
+        grow_fraction=0.2,
+    )  # fmt: skip
+    fit = Fit(clip, start_from_scene(scene, clip, fast, device), fast, device)
+    fit.run(started, bar)
+    return replace(fit.scene(), actors=scene.actors, history=scene.history)
 
 
 class SelectiveAdam:
@@ -125,6 +159,7 @@ class Refinement:
             "quat": g.quats.clone(),
             "logit_opacity": torch.log(opacities / (1.0 - opacities)),
             "sh": g.sh.clone(),
+            "log_life": g.time_sigma.clamp(min=1e-3).log(),
         }
         self.rows = {name: SelectiveAdam(value) for name, value in values.items()}
         sky = torch.zeros(6, 1, 1, 3) if scene.sky is None else scene.sky
@@ -167,6 +202,7 @@ class Refinement:
             "quat": s.lr_quat,
             "logit_opacity": s.lr_opacity,
             "sh": s.lr_sh,
+            "log_life": s.lr_life,
         }
         with torch.no_grad():
             self.sky.value.requires_grad_(False)
@@ -190,6 +226,7 @@ class Refinement:
             quats=torch.nn.functional.normalize(values["quat"], dim=1),
             opacities=torch.sigmoid(values["logit_opacity"]),
             sh=values["sh"],
+            time_sigma=values["log_life"].exp(),
         )
         exposure = {}
         for name in self.clip.cameras:
@@ -221,7 +258,7 @@ class Refinement:
         g, s = self.gaussians.select(rows), self.settings
         dt = self.before.seconds(view.time_us) - g.time_mid
         means = g.means + self.unit[rows, None] * leaves["offset"] + g.velocity * dt[:, None]
-        opacities = torch.sigmoid(leaves["logit_opacity"]) * torch.exp(-0.5 * (dt / g.time_sigma) ** 2)
+        opacities = torch.sigmoid(leaves["logit_opacity"]) * torch.exp(-0.5 * (dt / leaves["log_life"].exp()) ** 2)
         bare = rasterize_tensors(
             means, leaves["quat"], leaves["log_scale"].exp(), opacities, view_colors(means, leaves["sh"], view.camera),
             torch.from_numpy(view.camera.cam_from_world), view.camera,

@@ -10,7 +10,7 @@ from jwmtool.errors import InputError
 from jwmtool.worldrec.config import WorldRecConfig
 from jwmtool.worldrec.model import WorldRec, build_model
 
-SHIPPED = Path(jwmtool.__file__).parents[1] / "models"
+SHIPPED = Path(jwmtool.__file__).parent / "models"
 DEFAULTS = {"worldrec": "worldrec-mini", "pixel": "worldrec-pixel"}  # by --method
 
 

@@ -19,7 +19,7 @@ from jwmtool.worldrec.surfels import Pixels, inverse_at, lift, shapes, slopes
 from jwmtool.worldrec.views import Views
 
 OPACITY = 2.0  # logit before training
-SPREAD = 0.45  # standard deviation of a surfel in steps of its lattice
+SPREAD = 0.33  # standard deviation of a surfel in steps of its lattice; rasterizers widen it by half a pixel
 # The head's reach: log depth, px, log size, sRGB, log life.
 DEPTH, ASIDE, SIZE, COLOR, FADE = 0.1, 1.5, 1.0, 0.3, 1.5
 _BEND = 0.12  # log depth: from there on it is an edge
