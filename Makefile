@@ -15,13 +15,13 @@ TORCH_CPU_INDEX ?=
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST_ARGS ?=
 
-# demo settings: CLIP=path/to/clip/ takes your own clip, BUDGET=300s a longer fit
+# demo settings: CLIP=path/to/clip/ takes your own clip, BUDGET=60s refines longer
 CLIP ?=
-BUDGET ?= 90s
+BUDGET ?= 20s
 DEMO := demo
 
 help:
-	@echo "make demo   install into .venv, make a world (or take CLIP=...), fit it, render it, score it"
+	@echo "make demo   install into .venv, make a world (or take CLIP=...), reconstruct, render and score it"
 	@echo "make test   install into .venv and run the tests"
 	@echo "make check  what a change has to pass: ruff, mypy, man pages in step, tests"
 	@echo "make man    rebuild the man pages from the commands"

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # The main job from a clip to a scored video; `make demo` calls it with jwm on the PATH.
 #   CLIP    clip to use; without one, a small world is made on the spot
-#   BUDGET  time for fitting (90s)
+#   BUDGET  time for refining (20s)
 #   DEMO    folder for the results (demo)
 set -euo pipefail
 out=${DEMO:-demo}
-budget=${BUDGET:-90s}
+budget=${BUDGET:-20s}
 clip=${CLIP:-}
 mkdir -p "$out"
 
@@ -18,8 +18,8 @@ else
 fi
 jwm info "$clip" --sheet "$out/sheet.png" --force --quiet >/dev/null
 
-echo "2/4  fitting a scene ($budget)"
-jwm reconstruct "$clip" -o "$out/scene.h5" --method optimize --budget "$budget" --force >/dev/null
+echo "2/4  reconstructing a scene, then refining it ($budget)"
+jwm reconstruct "$clip" -o "$out/scene.h5" --refine "$budget" --force >/dev/null
 
 echo "3/4  rendering"
 jwm render "$out/scene.h5" -o "$out/video.mp4" --compare "$clip" --force >/dev/null
@@ -35,5 +35,5 @@ cat <<END
           $out/left_1m.mp4      from one metre further left
           $out/birds_eye.png    from above
   scene   $out/scene.h5         jwm info $out/scene.h5; jwm export $out/scene.h5 --to ply -o scene.ply
-  report  $out/report.html      scores on frames that were withheld from the fit
+  report  $out/report.html      scores on frames that were withheld from it
 END

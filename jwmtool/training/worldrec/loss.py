@@ -17,6 +17,8 @@ from jwmtool.worldrec.reconstruction import Reconstruction
 
 _LEAST_ALPHA = 0.01
 _LEAST_DEPTH_M = 0.1
+_MOVES_MPS = 1.0
+_MANY_MOVE = 0.01  # of all pixels
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,8 @@ class LossWeights:
         photometric: 0.8 L1 + 0.2 (1 - SSIM) of rendered targets.
         rendered_depth: |log ratio| of rendered depth; alpha: of the render against the true sky (worlds).
         planes, likelihood, relative, gradient, sky: of the coarse depth, see depth_loss.py.
+        movers: planes and relative error once more, of what moves alone (worlds): it is few pixels, and matching them
+            says nothing, or, of a car at the ego's speed, that it is far away.
         exposure: distance of the exposures from none; velocity: mean speed of the Gaussians, m/s.
         motion: velocities against true ones (worlds), see motion_loss.py.
     """
@@ -39,6 +43,7 @@ class LossWeights:
     relative: float = 0.3
     gradient: float = 0.3
     sky: float = 0.05
+    movers: float = 0.1
     exposure: float = 0.1
     velocity: float = 0.003
     motion: float = 0.05
@@ -51,7 +56,7 @@ class LossWeights:
     @property
     def depth(self) -> bool:
         """False where the coarse depth does not count."""
-        return max(self.planes, self.likelihood, self.relative, self.gradient, self.sky) > 0.0
+        return max(self.planes, self.likelihood, self.relative, self.gradient, self.sky, self.movers) > 0.0
 
     def depth_only(self) -> LossWeights:
         """The weights of the first stage: coarse depth alone."""
@@ -105,6 +110,11 @@ def depth_terms(made: Reconstruction, sample: Sample, weights: LossWeights, near
         terms["relative"] = depth_loss.relative_loss(depth, inverse, known)
     if weights.gradient and sample.exact:
         terms["gradient"] = depth_loss.gradient_loss(depth, inverse, known)
+    if weights.movers and sample.exact and views.velocity is not None:
+        moves = known & (views.velocity.norm(dim=-1) > _MOVES_MPS)
+        share = (moves.sum() / (_MANY_MOVE * known.sum())).clamp(max=1.0)  # a few pixels are not as much as many
+        planes = depth_loss.plane_loss(depth.plane_logits, inverse, moves, nearest_m, sample.exact)
+        terms["movers"] = share * (planes + depth_loss.relative_loss(depth, inverse, moves))
     if weights.sky and sample.exact:
         terms["sky"] = depth_loss.sky_loss(depth, depth_m.isinf(), views.usable)
     return terms
