@@ -24,4 +24,9 @@ job() { # name, command that writes $results/name.json
 "$python" -c 'import torch; assert torch.cuda.is_available(), "no CUDA device"' || exit 5
 job gsplat_parity "$python" bench/gsplat_parity.py --json "$results/gsplat_parity.json"
 job rasterize "$python" bench/rasterize.py --device cuda --json "$results/rasterize.json"
+worlds=$results/worlds
+job worldrec_speed "$python" bench/streaming.py --model models/worldrec-mini --cache "$worlds" --seconds 2 10 --kinds \
+    --device cuda --json "$results/worldrec_speed.json"
+job worldrec_full "$python" bench/worldrec.py --worlds 2 --cache "$worlds" --untrained --config full --device cuda \
+    --json "$results/worldrec_full.json"
 exit $failed

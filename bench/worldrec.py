@@ -76,7 +76,7 @@ def main() -> None:
         "--pixel-step", type=int, nargs="+", default=[], choices=[2], help="of all pixel networks given"
     )
     parser.add_argument("--optimize", type=float, metavar="SECONDS")
-    parser.add_argument("--refine", type=float, metavar="SECONDS", help="refine each network's scene for so long")
+    parser.add_argument("--refine", type=float, metavar="SECONDS", help="then refine each network's scene for so long")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
@@ -260,8 +260,8 @@ def reconstruction_of(method: Method, whole: bool, device: str, refine_s: float 
     from jwmtool.fitting.refine import RefineSettings, refine
 
     def refined(clip: Any) -> Any:
-        started = time.monotonic()
         scene = once(clip)
+        started = time.monotonic()
         with console.progress("refining", 1.0) as bar:
             return refine(scene, clip, RefineSettings(budget_s=refine_s), device, started=started, bar=bar)
 

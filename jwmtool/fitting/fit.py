@@ -26,7 +26,6 @@ from jwmtool.fitting.parameters import Activated, Parameters
 from jwmtool.fitting.settings import FitSettings
 from jwmtool.fitting.views import View
 from jwmtool.gaussians.exposure import Exposure, apply_exposure
-from jwmtool.gaussians.model import Gaussians
 from jwmtool.gaussians.rasterize import Rendering, rasterize_tensors, view_colors
 from jwmtool.gaussians.sky import sample_sky
 from jwmtool.imaging.photometric import photometric_loss
@@ -38,11 +37,9 @@ class Fit:
     def __init__(self, clip: Clip, start: Start, settings: FitSettings, device: str) -> None:
         self.clip, self.settings, self.device = clip, settings, device
         self.views, self.world_from_scene = start.views, start.world_from_scene
-        self.time_origin_us = clip.frames[0].time_us
         self.guides = {i: g.to(device) for i, g in start.guides.items()}
         self.generator = torch.Generator().manual_seed(settings.seed)
-        self.parameters = Parameters(start.seeds, len(self.views), settings, device, start.sky)
-        self.moving = None if start.moving is None or not len(start.moving) else start.moving.to(device)
+        self.parameters = Parameters(start.seeds, len(self.views), settings, device)
         self.step = 0
         self.elapsed_s = 0.0  # of the budget
         self._order: list[int] = []
@@ -110,10 +107,9 @@ class Fit:
     def render(self, view: View, index: int, gaussians: Activated) -> tuple[Rendering, Tensor]:
         """Render a view; the color [H, W, 3] is composited with the sky and exposed."""
         p = self.parameters
-        shown = gaussians if self.moving is None else self._with_moving(gaussians, view)
         rendering = rasterize_tensors(
-            *shown[:4],
-            view_colors(shown.means, shown.sh, view.camera),
+            *gaussians[:4],
+            view_colors(gaussians.means, gaussians.sh, view.camera),
             torch.from_numpy(view.camera.cam_from_world),
             view.camera,
         )
@@ -122,21 +118,9 @@ class Fit:
         color = rendering.color + (1.0 - rendering.alpha[..., None]) * sky
         return rendering, apply_exposure(color, p.exposure[index])
 
-    def _with_moving(self, gaussians: Activated, view: View) -> Activated:
-        """Beside what stands, what moves, as it is at the time of a view."""
-        moving = self.moving
-        assert moving is not None  # noqa: S101
-        means, opacities = moving.at((view.time_us - self.time_origin_us) * 1e-6)
-        sh = moving.sh[:, : gaussians.sh.shape[1]]
-        sh = torch.cat([sh, sh.new_zeros(len(sh), gaussians.sh.shape[1] - sh.shape[1], 3)], 1)
-        there = Activated(means, moving.quats, moving.scales, opacities, sh)
-        return Activated(*(torch.cat([a, b]) for a, b in zip(gaussians, there, strict=True)))
-
     def scene(self) -> Scene:
         """The scene as fitted so far."""
         g = self.parameters.gaussians()
-        if self.moving is not None:
-            g = Gaussians.concat([g, self.moving.to("cpu")])
         exposure = {}
         for name in self.clip.cameras:
             rows = sorted((v.time_us, i) for i, v in enumerate(self.views) if v.camera_name == name)
@@ -146,7 +130,7 @@ class Fit:
         return Scene(
             g,
             self.world_from_scene,
-            time_origin_us=self.time_origin_us,
+            time_origin_us=self.clip.frames[0].time_us,
             sky=self.parameters.sky.detach().cpu().clone(),
             exposure=exposure,
             cameras=dict(self.clip.cameras),

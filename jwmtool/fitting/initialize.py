@@ -18,7 +18,6 @@ from jwmtool.fitting.growth import seeds_at
 from jwmtool.fitting.parameters import Seeds
 from jwmtool.fitting.settings import FitSettings
 from jwmtool.fitting.views import View, load_views, scene_frame
-from jwmtool.gaussians.model import Gaussians
 from jwmtool.gaussians.rasterize import rasterize_tensors
 from jwmtool.geometry import se3
 from jwmtool.stereo.depth_maps import depth_maps
@@ -49,23 +48,12 @@ class Guide:
 
 @dataclass(frozen=True)
 class Start:
-    """What a fit starts from.
-
-    Attributes:
-        views: pictures to fit.
-        world_from_scene: [4, 4].
-        seeds: of what stands.
-        guides: by view.
-        moving: Gaussians that are shown, and stay as they are; None: none.
-        sky: cubemap [6, R, R, 3] to start with; None: gray.
-    """
+    """What a fit starts from."""
 
     views: list[View]
     world_from_scene: NDArray[np.float64]
     seeds: Seeds
-    guides: dict[int, Guide]
-    moving: Gaussians | None = None
-    sky: Tensor | None = None
+    guides: dict[int, Guide]  # by view
 
 
 def concat(parts: list[Seeds]) -> Seeds:

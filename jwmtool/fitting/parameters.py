@@ -55,9 +55,7 @@ class Parameters:
     learning rate then serves a kerb at 3 m and a tower at 100 m.
     """
 
-    def __init__(
-        self, seeds: Seeds, num_views: int, settings: FitSettings, device: str, sky: Tensor | None = None
-    ) -> None:
+    def __init__(self, seeds: Seeds, num_views: int, settings: FitSettings, device: str) -> None:
         self.settings, self.device = settings, device
         self.base = seeds.xyz[:0].to(device)
         self.unit = seeds.pixel_m[:0].to(device)
@@ -71,8 +69,8 @@ class Parameters:
             "sh": (width, 3),
         }.items():
             self.rows[name] = torch.zeros(0, *shape, device=device).requires_grad_()
-        gray = torch.full((6, settings.sky_px, settings.sky_px, 3), 0.7)
-        self.sky = (gray if sky is None else sky).clone().to(device).requires_grad_()
+        sky = torch.full((6, settings.sky_px, settings.sky_px, 3), 0.7, device=device)
+        self.sky = sky.requires_grad_()
         self.exposure = torch.eye(3, 4, device=device).repeat(num_views, 1, 1).requires_grad_()
         groups = [{"params": [self.rows[name]], "name": name} for name in ROW_NAMES]
         groups += [{"params": [self.sky], "name": "sky"}, {"params": [self.exposure], "name": "exposure"}]

@@ -1,13 +1,9 @@
-"""Refinement of a scene that is there already (feed-forward, fused, imported) on its pictures.
+"""Refinement of a scene that is there already (feed-forward, fused, imported): some gradient steps on its pictures.
 
-Where every place is seen in many pictures, what stands is fitted anew from the scene's depth, fast and each surface
-once (`rebuild`): feed-forward Gaussians live about as long as one picture, and share nothing between them.
-
-Where pictures are few, the scene's own Gaussians take gradient steps (`Refinement`): nothing grows, what moves keeps
-moving. A step touches only the Gaussians that its view can show, with an Adam that leaves all others alone, so its cost
-does not grow with the scene. Gaussians of the time of the view at hand are left out of every second step: what is
-fitted then is how well their neighbors in time stand in for them, and that is what a picture between the given ones
-needs.
+Unlike `Fit`, nothing grows, and what moves keeps moving. A step touches only the Gaussians that its view can show, with
+an Adam that leaves all others alone, so its cost does not grow with the scene. Gaussians of the time of the view at
+hand are left out of every second step: what is fitted then is how well their neighbors in time stand in for them, and
+that is what a picture between the given ones needs; life spans grow where that works.
 """
 
 from __future__ import annotations
@@ -24,16 +20,13 @@ from jwmtool.artifacts.clip import Clip
 from jwmtool.artifacts.scene import Scene
 from jwmtool.console import Progress
 from jwmtool.errors import UsageError
-from jwmtool.fitting.fit import Fit
-from jwmtool.fitting.restart import start_from_scene
-from jwmtool.fitting.settings import FitSettings
 from jwmtool.fitting.views import View, load_views
 from jwmtool.gaussians.exposure import Exposure, apply_exposure
 from jwmtool.gaussians.rasterize import rasterize_tensors, view_colors
 from jwmtool.gaussians.sky import sample_sky
 from jwmtool.imaging.photometric import photometric_loss
 
-_FAINT = 0.004  # opacity at a time below which a Gaussian is not there
+_FAINT = 0.02  # opacity at a time below which a Gaussian is not there
 
 
 @dataclass(frozen=True)
@@ -47,7 +40,6 @@ class RefineSettings:
         ssim_weight: share of 1 - SSIM in the loss.
         anchor_weight: pull of positions toward where they were, per pixel squared.
         left_out: share of steps without the Gaussians of the view's own time.
-        rebuild_from: frames of a camera from which on what stands is fitted anew.
     """
 
     budget_s: float = 15.0
@@ -65,7 +57,6 @@ class RefineSettings:
     ssim_weight: float = 0.2
     anchor_weight: float = 1e-4
     left_out: float = 0.5
-    rebuild_from: int = 8
 
 
 def refine(
@@ -89,36 +80,12 @@ def refine(
     """
     if not len(scene.gaussians):
         raise UsageError("--refine: the scene has no Gaussians")
-    keys = clip.images(withheld=False)
-    if len(keys) >= settings.rebuild_from * len({name for _, name in keys}):
-        return rebuild(scene, clip, settings, device, started=started, bar=bar)
     run = Refinement(scene, clip, settings, device)
     while run.progress(started) < 1.0:
         loss = run.take_step(run.progress(started))
         if bar is not None:
             bar.update(run.progress(started), f"loss {loss:.4f}")
     return run.scene()
-
-
-def rebuild(
-    scene: Scene,
-    clip: Clip,
-    settings: RefineSettings,
-    device: str = "cpu",
-    *,
-    started: float,
-    bar: Progress | None = None,
-) -> Scene:
-    """Fit what the clip shows of a scene anew, from the scene's depth; see `refine`. It keeps no tokens for fusion."""
-    most = max(FitSettings.max_gaussians, len(scene.gaussians) // 3)
-    fast = FitSettings(
-        settings.budget_s, settings.max_steps, settings.seed, max_gaussians=most, sh_degree=1, lr_mean=1.2,
-        lr_scale=0.1, lr_quat=0.02, lr_opacity=0.2, lr_sh=0.05, depth_weight=0.2, grow_every=30, grow_until=0.5,
-        grow_fraction=0.2,
-    )  # fmt: skip
-    fit = Fit(clip, start_from_scene(scene, clip, fast, device), fast, device)
-    fit.run(started, bar)
-    return replace(fit.scene(), actors=scene.actors, history=scene.history)
 
 
 class SelectiveAdam:
