@@ -35,6 +35,7 @@ ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "visibility": ("plain mean", {"visibility": False}),
     "motion": ("no motion", {"motion": False}),
     "queries": ("random queries", {"queries": "random"}),
+    "detail": ("plainer patches", {"detail": 0.025}),
 }
 SHOWN = {
     "psnr": "PSNR", "ssim": "SSIM", "depth_abs_rel": "depth", "moving_exact_psnr": "moving", "gaussians": "Gaussians",
