@@ -72,8 +72,8 @@ def test_true_depth_costs_nothing_and_every_error_does() -> None:
     sample = make_sample()
     made, weights = perfect(sample), LossWeights().depth_only()
     _, terms = reconstruction_loss(made, sample, weights, NEAREST_M)
-    assert set(terms) == {"planes", "likelihood", "relative", "gradient", "sky"}
-    for name in ("planes", "relative", "gradient", "sky"):
+    assert set(terms) == {"planes", "likelihood", "relative", "gradient", "sky", "movers"}
+    for name in ("planes", "relative", "gradient", "sky", "movers"):
         assert float(terms[name]) == pytest.approx(0.0, abs=1e-5)
     wrong = {
         "planes": replace(made.depth, plane_logits=made.depth.plane_logits.roll(1, 1)),
@@ -170,7 +170,7 @@ def test_the_terms_are_weighted_and_zeros_left_out(monkeypatch: pytest.MonkeyPat
     assert float(total.detach()) == pytest.approx(expected, rel=1e-5)
     monkeypatch.setattr(Reconstruction, "render", lambda *_: pytest.fail("rendered for nothing"))
     _, less = reconstruction_loss(made, sample, replace(LossWeights().depth_only(), gradient=0.0), 2.5)
-    assert set(less) == {"planes", "likelihood", "relative", "sky"}
+    assert set(less) == {"planes", "likelihood", "relative", "sky", "movers"}
 
 
 def test_a_context_picture_is_rendered_with_its_exposure(monkeypatch: pytest.MonkeyPatch) -> None:

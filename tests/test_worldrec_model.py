@@ -123,9 +123,9 @@ def test_skies_of_several_windows_add() -> None:
     assert torch.allclose(fill(parts[0] + parts[1]), fill(splat_sky(views, logits, 16)), atol=1e-4)
 
 
-@pytest.mark.parametrize(("method", "step", "least"), [("sparse", 1, 29.0), ("pixel", 1, 27.5), ("pixel", 2, 23.0)])
+@pytest.mark.parametrize(("method", "step", "least"), [("sparse", 1, 28.0), ("pixel", 1, 27.5), ("pixel", 2, 23.0)])
 def test_untrained_it_shows_a_picture_again_from_true_depth(method: str, step: int, least: float) -> None:
-    """Every context view rendered from the Gaussians of all of them; 31 and 29.5 dB, with margin."""
+    """Every context view rendered from the Gaussians of all of them; 28.4 and 29.5 dB, with margin."""
     views = look(STREET, [pose(1.0 * i) for i in range(3)], [0.0, 0.5, 1.0], size=(192, 128), focal_px=140.0)
     made = knowing(network(replace(CONFIGS["mini"], method=method, pixel_step=step)), views)(given(views))
     shown = pictures(made, views)
@@ -135,7 +135,7 @@ def test_untrained_it_shows_a_picture_again_from_true_depth(method: str, step: i
     if method == "pixel":
         assert len(made.gaussians) == pytest.approx(seen / step**2, rel=0.01)
     else:
-        assert len(made.gaussians) < 0.3 * seen
+        assert len(made.gaussians) < 0.25 * seen
 
 
 def test_random_queries_are_as_many_and_worse() -> None:

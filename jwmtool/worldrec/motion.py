@@ -23,7 +23,7 @@ ACROSS_MPS = tuple(float(v) for v in range(-12, 13) if v)
 _STANDS = 3.0  # logit of standing still, before training
 _TRUST = 6.0  # of a perfect match
 _OTHERS = 2  # views moved to
-TRAINED = 1000  # queries of a window that are swept in training, at most
+AT_ONCE = 1000  # queries that are swept together; in training at most so many of a window
 
 
 class MotionSweep(nn.Module):
@@ -51,11 +51,11 @@ class MotionSweep(nn.Module):
         """
         rows = unsettled(queries).nonzero()[:, 0]
         if self.training:
-            rows = rows[:: 1 + len(rows) // TRAINED]
+            rows = rows[:: 1 + len(rows) // AT_ONCE]
         matching = matching.detach()
         # A few at a time: what is looked up for all velocities of all would not fit a processor's cache.
         logits = torch.cat([
-            self._score(views, matching, inverse, queries, x, some) for some in rows.split(TRAINED)
+            self._score(views, matching, inverse, queries, x, some) for some in rows.split(AT_ONCE)
         ])  # fmt: skip
         return Motion(rows, self._velocity(logits), logits, self.tried)
 

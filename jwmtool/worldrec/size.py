@@ -19,7 +19,7 @@ from jwmtool.worldrec.coarse_depth import FINE
 from jwmtool.worldrec.config import CONFIGS, WorldRecConfig
 from jwmtool.worldrec.cover import PATCH
 from jwmtool.worldrec.model import WorldRec
-from jwmtool.worldrec.motion import ACROSS_MPS, ALONG_MPS
+from jwmtool.worldrec.motion import ACROSS_MPS, ALONG_MPS, AT_ONCE
 from jwmtool.worldrec.views import MULTIPLE
 
 VIEWS = 12
@@ -157,7 +157,7 @@ def activations(config: WorldRecConfig, window: Window) -> dict[str, int]:
     stages["aggregation"] = after + window.queries * look
     after += window.queries * (8 * looks + 2 * C)
     if config.motion:
-        stages["motion"] = after + window.swept * _VELOCITIES * (6 * G + config.match_channels + 110)
+        stages["motion"] = after + min(window.swept, AT_ONCE) * _VELOCITIES * (6 * G + config.match_channels + 110)
     return _bytes({**stages, "decoder": after + window.gaussians * (320 + 2 * half)})
 
 
