@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 
 def main() -> None:
@@ -34,7 +34,8 @@ def main() -> None:
     frame = withheld[len(withheld) // 2] if arguments.frame is None else arguments.frame
     seconds = (clip.frames[frame].images[camera].time_us - clip.frames[0].time_us) * 1e-6
     truth = clip.load_image(frame, camera)
-    pictures, labels = [truth, np.zeros_like(truth), np.zeros_like(truth)], [f"recorded, {seconds:.2f} s", "", ""]
+    blank = np.full_like(truth, 18)
+    pictures, labels = [truth, blank, blank], [f"recorded, {seconds:.2f} s", "", ""]
     with tempfile.TemporaryDirectory() as folder:
         for item in arguments.scenes:
             name, _, path = item.partition("=")
@@ -44,7 +45,8 @@ def main() -> None:
                 still = [] if flags == ["--bev"] else ["--camera", camera]
                 command = ["jwm", "render", path, "-o", str(file), "--time", f"{seconds:.6f}", *still, *flags]
                 subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-                pictures.append(np.asarray(Image.open(file).convert("RGB")))
+                picture = Image.open(file).convert("RGB")
+                pictures.append(np.asarray(ImageOps.fit(picture, truth.shape[1::-1])))
                 score = "" if label else f", {psnr(pictures[-1], truth):.2f} dB"
                 labels.append(name + label + score)
     Image.fromarray(contact_sheet(pictures, labels, columns=3)).save(arguments.output, quality=88)
