@@ -73,6 +73,8 @@ def world(folder: Path, kind: str, seconds: float) -> Path:
 
 def speed(weights: Path, path: Path, length: float, device: str) -> dict[str, float]:
     """The first seconds of a clip, all frames."""
+    from worldrec import peak_mb  # the script beside this one
+
     from jwmtool.artifacts.clip_io import read_clip
     from jwmtool.worldrec.checkpoint import load_model
     from jwmtool.worldrec.stream import reconstruct_clip
@@ -85,7 +87,7 @@ def speed(weights: Path, path: Path, length: float, device: str) -> dict[str, fl
     spent = time.monotonic() - began
     return {
         "clip_s": length, "frames": len(keys), "seconds": round(spent, 2), "seconds_per_s": round(spent / length, 3),
-        "peak_mb": round(peak_mb()), "gaussians": len(scene.gaussians),
+        "peak_mb": round(peak_mb(device)), "gaussians": len(scene.gaussians),
     }  # fmt: skip
 
 
@@ -151,13 +153,6 @@ def later(frame: Any) -> Any:
     """A frame of another drive over the same road."""
     images = {name: replace(image, time_us=image.time_us + LATER_US) for name, image in frame.images.items()}
     return replace(frame, time_us=frame.time_us + LATER_US, images=images)
-
-
-def peak_mb() -> float:
-    """Peak memory of this process, MB."""
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 if __name__ == "__main__":

@@ -84,6 +84,11 @@ class Tokens:
             owner,
         )
 
+    @property
+    def free(self) -> Tensor:
+        """[Q] bool: stands, and was never seen through."""
+        return ~self.moving & (self.until_s >= NEVER_S) & (self.since_s <= -NEVER_S)
+
     def select(self, keep: Tensor) -> tuple[Tokens, Tensor]:
         """Some tokens by mask [Q], with their Gaussians only.
 

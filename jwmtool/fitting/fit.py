@@ -24,8 +24,8 @@ from jwmtool.fitting.growth import draw_wrong_pixels, keep_mask, seeds_at
 from jwmtool.fitting.initialize import Start
 from jwmtool.fitting.parameters import Activated, Parameters
 from jwmtool.fitting.settings import FitSettings
-from jwmtool.fitting.views import View
-from jwmtool.gaussians.exposure import Exposure, apply_exposure
+from jwmtool.fitting.views import View, exposures
+from jwmtool.gaussians.exposure import apply_exposure
 from jwmtool.gaussians.rasterize import Rendering, rasterize_tensors, view_colors
 from jwmtool.gaussians.sky import sample_sky
 from jwmtool.imaging.photometric import photometric_loss
@@ -121,18 +121,12 @@ class Fit:
     def scene(self) -> Scene:
         """The scene as fitted so far."""
         g = self.parameters.gaussians()
-        exposure = {}
-        for name in self.clip.cameras:
-            rows = sorted((v.time_us, i) for i, v in enumerate(self.views) if v.camera_name == name)
-            if rows:
-                affine = self.parameters.exposure.detach().cpu()[[i for _, i in rows]]
-                exposure[name] = Exposure(np.array([t for t, _ in rows], np.int64), affine.clone())
         return Scene(
             g,
             self.world_from_scene,
             time_origin_us=self.clip.frames[0].time_us,
             sky=self.parameters.sky.detach().cpu().clone(),
-            exposure=exposure,
+            exposure=exposures(self.views, self.parameters.exposure),
             cameras=dict(self.clip.cameras),
             ego_times_us=self.clip.times_us,
             ego_world_from_rig=self.clip.world_from_rig,

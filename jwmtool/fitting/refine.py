@@ -12,7 +12,6 @@ import math
 import time
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,8 +19,8 @@ from jwmtool.artifacts.clip import Clip
 from jwmtool.artifacts.scene import Scene
 from jwmtool.console import Progress
 from jwmtool.errors import UsageError
-from jwmtool.fitting.views import View, load_views
-from jwmtool.gaussians.exposure import Exposure, apply_exposure
+from jwmtool.fitting.views import View, exposures, load_views
+from jwmtool.gaussians.exposure import apply_exposure
 from jwmtool.gaussians.rasterize import rasterize_tensors, view_colors
 from jwmtool.gaussians.sky import sample_sky
 from jwmtool.imaging.photometric import photometric_loss
@@ -195,14 +194,8 @@ class Refinement:
             sh=values["sh"],
             time_sigma=values["log_life"].exp(),
         )
-        exposure = {}
-        for name in self.clip.cameras:
-            rows = sorted((v.time_us, i) for i, v in enumerate(self.views) if v.camera_name == name)
-            if rows:
-                affine = self.exposure.value.detach().cpu()[[i for _, i in rows]]
-                exposure[name] = Exposure(np.array([t for t, _ in rows], np.int64), affine.clone())
         sky = None if self.before.sky is None else self.sky.value[0].detach().cpu().clone()
-        return replace(self.before, gaussians=g.to("cpu"), sky=sky, exposure=exposure)
+        return replace(self.before, gaussians=g.to("cpu"), sky=sky, exposure=exposures(self.views, self.exposure.value))
 
     def _shown(self, view: View, leave_out: bool) -> Tensor:
         """[M] rows that the view may show."""

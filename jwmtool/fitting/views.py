@@ -11,6 +11,7 @@ from torch import Tensor
 
 from jwmtool.artifacts.clip import Clip
 from jwmtool.errors import InputError
+from jwmtool.gaussians.exposure import Exposure
 from jwmtool.geometry import se3
 from jwmtool.geometry.camera import Camera
 
@@ -67,3 +68,13 @@ def load_views(clip: Clip, world_from_scene: NDArray[np.float64]) -> list[View]:
     if not views:
         raise InputError(clip.root, "images to fit", "that the split withholds them all")
     return views
+
+
+def exposures(views: list[View], affine: Tensor) -> dict[str, Exposure]:
+    """Color maps [V, 3, 4], one for each view, by camera and in the order of time; on the CPU, off the graph."""
+    found = {}
+    for name in dict.fromkeys(view.camera_name for view in views):
+        rows = sorted((view.time_us, i) for i, view in enumerate(views) if view.camera_name == name)
+        maps = affine.detach().cpu()[[i for _, i in rows]]
+        found[name] = Exposure(np.array([time_us for time_us, _ in rows], np.int64), maps.clone())
+    return found

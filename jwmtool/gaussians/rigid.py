@@ -50,6 +50,11 @@ def rotation_matrices(quats: Tensor) -> Tensor:
     return torch.stack(rows, -2)
 
 
+def shortest_axes(quats: Tensor, scales: Tensor) -> Tensor:
+    """[N, 3] directions in which Gaussians are thinnest: the normals of flat ones."""
+    return rotation_matrices(quats)[torch.arange(len(quats)), :, scales.argmin(1)]
+
+
 def rotated_sh(sh: Tensor, rotation: Tensor) -> Tensor:
     """Coefficients [N, K, 3] that show from direction R d what `sh` shows from d.
 

@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 from jwmtool.artifacts.scene import Scene
 from jwmtool.errors import InputError
 from jwmtool.gaussians.model import STATIC_SIGMA_S
-from jwmtool.gaussians.rigid import rotation_matrices
+from jwmtool.gaussians.rigid import shortest_axes
 from jwmtool.geometry import se3
 
 _POINTS = 20_000
@@ -102,8 +102,7 @@ def surface(scene: Scene, center: NDArray[np.float64]) -> tuple[NDArray[np.float
     size = g.scales[rows].amax(1)
     rows = rows[size.argsort()[: max(_POINTS, len(rows) // 2)]]
     rows = rows[torch.linspace(0, len(rows) - 1, min(_POINTS, len(rows))).long()] if len(rows) else rows
-    axis = g.scales[rows].argmin(1)
-    normals = rotation_matrices(g.quats[rows])[torch.arange(len(rows)), :, axis].double().numpy()
+    normals = shortest_axes(g.quats[rows], g.scales[rows]).double().numpy()
     pose = scene.world_from_scene.copy()
     pose[:3, 3] -= center
     return se3.apply(pose, g.means[rows].double().numpy()), normals @ pose[:3, :3].T

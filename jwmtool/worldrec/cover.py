@@ -40,7 +40,7 @@ def uncovered(views: Views, pixels: Pixels, evidence: Evidence, life: Tensor) ->
     cell = (pixels.xy[:, 1].long() // PATCH) * columns + pixels.xy[:, 0].long() // PATCH
     for v in order.tolist():
         covers = (view == v) & keep[patch]
-        total = spread(xy[covers] / PATCH, area[covers], rows, columns)
+        total = spread(torch.zeros_like(view[covers]), xy[covers], area[covers], (1, rows, columns))
         mine = pixels.view == v
         keep[mine] = total[cell[mine]] <= _ENOUGH
     return keep
@@ -62,15 +62,23 @@ def finest_first(views: Views, pixels: Pixels, evidence: Evidence) -> Tensor:
     return order[score[order].argsort(descending=True, stable=True)]
 
 
-def spread(place: Tensor, share: Tensor, rows: int, columns: int) -> Tensor:
-    """Sums [rows * columns] of shares [P], each spread bilinearly over the cells about its place [P, 2] (in cells)."""
-    total = share.new_zeros(rows * columns)
-    low = (place - 0.5).floor()
-    part = place - 0.5 - low
+def spread(view: Tensor, xy: Tensor, share: Tensor, patches: tuple[int, int, int]) -> Tensor:
+    """Sums [V * rows * columns] of shares of patches, each spread bilinearly over the four patches about its place.
+
+    Args:
+        view: [P] int64; xy: [P, 2] px; share: [P].
+        patches: V, and rows and columns of patches in each view.
+    """
+    views, rows, columns = patches
+    total = share.new_zeros(views * rows * columns)
+    place = xy / PATCH - 0.5
+    low = place.floor()
+    part = place - low
     for down in (0, 1):
         for right in (0, 1):
             column, row = low[:, 0].long() + right, low[:, 1].long() + down
             inside = (column >= 0) & (column < columns) & (row >= 0) & (row < rows)
             weight = (part[:, 0] if right else 1 - part[:, 0]) * (part[:, 1] if down else 1 - part[:, 1])
-            total = total.index_add(0, (row * columns + column)[inside], (share * weight)[inside])
+            index = (view * rows + row) * columns + column
+            total = total.index_add(0, index[inside], (share * weight)[inside])
     return total

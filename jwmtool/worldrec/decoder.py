@@ -15,7 +15,7 @@ from jwmtool.worldrec.features import zero
 from jwmtool.worldrec.queries import Queries, lattice
 from jwmtool.worldrec.reconstruction import DepthMaps
 from jwmtool.worldrec.sampling import nearest
-from jwmtool.worldrec.surfels import Pixels, inverse_at, lift, shapes, slopes
+from jwmtool.worldrec.surfels import Pixels, lift, shapes, surface_at
 from jwmtool.worldrec.views import Views
 
 OPACITY = 2.0  # logit before training
@@ -141,9 +141,8 @@ def surfels(
     for size in (2, PATCH):
         even = nearest(functional.avg_pool2d(views.images, size), pixels.view, pixels.xy, size)
         color = torch.where(guess.spacing_px[:, None] > size - 0.1, even, color)
-    gradient = slopes(depth.inverse)
-    slope = nearest(gradient, pixels.view, pixels.xy)
-    inverse = inverse_at(depth.inverse, gradient, pixels).clamp(min=1.0 / 300.0)
+    inverse, slope = surface_at(depth.inverse, pixels)
+    inverse = inverse.clamp(min=1.0 / 300.0)
     steep = (slope / inverse[:, None]).abs().clamp(max=0.5)
     detail = nearest(features, pixels.view, pixels.xy, 2)
     own = torch.cat(

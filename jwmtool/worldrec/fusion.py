@@ -17,13 +17,14 @@ from torch import Tensor
 from jwmtool.artifacts.tokens import NEVER_S, Tokens
 from jwmtool.gaussians.model import Gaussians
 from jwmtool.gaussians.rigid import moved
-from jwmtool.worldrec.cover import PATCH
+from jwmtool.worldrec.cover import PATCH, spread
 from jwmtool.worldrec.gate import Facts, Gate
 from jwmtool.worldrec.holding import HIDDEN, Held, hold, unlikeness
-from jwmtool.worldrec.lasting import ended, life_spans
+from jwmtool.worldrec.lasting import ended
 from jwmtool.worldrec.model import WorldRec
 from jwmtool.worldrec.reconstruction import DepthMaps, Reconstruction
 from jwmtool.worldrec.retell import for_gaussians
+from jwmtool.worldrec.scene_cover import life_spans
 from jwmtool.worldrec.tokens import window_tokens
 from jwmtool.worldrec.views import Views
 
@@ -203,24 +204,8 @@ def judge(state: State, held: Held, views: Views, gate: Gate, soft: bool) -> tup
     found, covers = torch.zeros_like(allowed), torch.zeros_like(allowed)
     found[close] = same > 0
     covers[close] = (same > 0) & (better <= 0) & alive
-    return found, covers, _spread(views, held.view[close], held.xy[close], speaks * area)
-
-
-def _spread(views: Views, view: Tensor, xy: Tensor, share: Tensor) -> Tensor:
-    """Sums [V * H/4 * W/4] of shares of patches, each spread bilinearly over the four patches about its place."""
-    rows, columns = views.size[0] // PATCH, views.size[1] // PATCH
-    total = share.new_zeros(len(views) * rows * columns)
-    place = xy / PATCH - 0.5
-    low = place.floor()
-    part = place - low
-    for down in (0, 1):
-        for right in (0, 1):
-            column, row = low[:, 0].long() + right, low[:, 1].long() + down
-            inside = (column >= 0) & (column < columns) & (row >= 0) & (row < rows)
-            weight = (part[:, 0] if right else 1 - part[:, 0]) * (part[:, 1] if down else 1 - part[:, 1])
-            index = (view * rows + row) * columns + column
-            total = total.index_add(0, index[inside], (share * weight)[inside])
-    return total
+    patches = (len(views), views.size[0] // PATCH, views.size[1] // PATCH)
+    return found, covers, spread(held.view[close], held.xy[close], speaks * area, patches)
 
 
 def _kept_alive(state: State, held: Held, covers: Tensor) -> State:

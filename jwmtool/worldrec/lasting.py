@@ -8,14 +8,11 @@ from torch import Tensor
 from jwmtool.artifacts.tokens import NEVER_S, Tokens
 from jwmtool.gaussians.model import STATIC_SIGMA_S, Gaussians
 from jwmtool.worldrec.retell import for_gaussians
-from jwmtool.worldrec.scene_cover import coarse, life_spans, surfaces, trusted
+from jwmtool.worldrec.scene_cover import HALF, coarse, surfaces, trusted
 
 STATIC_AFTER_S = 1.0  # what lives so long (standard deviation) and was never seen through stays for all time
 _LONGEST_PX = 3.0
 _SHORTEST_S = 0.02
-_HALF = 1.18  # standard deviations at which a normal curve is at half its height
-
-__all__ = ["ended", "everlasting", "life_spans"]
 
 
 def ended(gaussians: Gaussians, tokens: Tokens, was: Tokens) -> Gaussians:
@@ -38,7 +35,7 @@ def ended(gaussians: Gaussians, tokens: Tokens, was: Tokens) -> Gaussians:
     low = 0.5 * (first + since)
     high = torch.where(ends, 0.5 * (last + until), torch.maximum(last, 2.0 * mid - low))
     low = torch.where(begins, low, torch.minimum(first, 2.0 * mid - high))
-    short = (0.5 * (high - low) / _HALF).clamp(min=_SHORTEST_S)
+    short = (0.5 * (high - low) / HALF).clamp(min=_SHORTEST_S)
     news = (until < was.until_s[rows]) | (since > was.since_s[rows])
     cut = standing & news & (short < sigma)
     mid, sigma = torch.where(cut, 0.5 * (low + high), mid), torch.where(cut, short, sigma)

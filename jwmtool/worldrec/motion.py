@@ -52,7 +52,7 @@ class MotionSweep(nn.Module):
         rows = unsettled(queries).nonzero()[:, 0]
         if self.training:
             rows = rows[:: 1 + len(rows) // AT_ONCE]
-        matching = matching.detach()
+        matching = matching.detach().contiguous(memory_format=torch.channels_last)  # as `sample` reads it, once for all
         # A few at a time: what is looked up for all velocities of all would not fit a processor's cache.
         logits = torch.cat([
             self._score(views, matching, inverse, queries, x, some) for some in rows.split(AT_ONCE)

@@ -13,7 +13,7 @@ from jwmtool.worldrec.evidence import Evidence, gather_evidence
 from jwmtool.worldrec.life import lifetime
 from jwmtool.worldrec.neighbors import overlaps
 from jwmtool.worldrec.reconstruction import DepthMaps
-from jwmtool.worldrec.surfels import Pixels, inverse_at, slopes
+from jwmtool.worldrec.surfels import Pixels, surface_at
 from jwmtool.worldrec.views import Views
 
 FARTHEST_M = 300.0
@@ -60,7 +60,7 @@ def lifted_queries(views: Views, depth: DepthMaps, gather_views: int, *, random:
     usable = views.usable[:, PATCH // 2 :: PATCH, PATCH // 2 :: PATCH].flatten()
     keep = usable & (sky < _SKY_LOGIT)
     pixels = Pixels(everywhere.view[keep], everywhere.xy[keep])
-    inverse = inverse_at(depth.inverse, slopes(depth.inverse), pixels).clamp(min=1.0 / FARTHEST_M)
+    inverse = surface_at(depth.inverse, pixels)[0].clamp(min=1.0 / FARTHEST_M)
     look_into = companions(views, gather_views)[pixels.view]
     evidence = gather_evidence(views, depth.inverse, pixels, inverse, look_into)
     life = lifetime(views, depth, pixels, inverse, evidence)

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from jwmtool.artifacts.scene import Scene
-from jwmtool.artifacts.tokens import NEVER_S
 from jwmtool.errors import UsageError
 from jwmtool.gaussians.model import STATIC_SIGMA_S
 from jwmtool.gaussians.rigid import moved
@@ -69,7 +68,7 @@ def timeless(scene: Scene) -> Scene:
     gaussians, tokens = scene.gaussians, scene.tokens
     stays = (gaussians.time_sigma >= STATIC_SIGMA_S) & (gaussians.velocity == 0).all(1)
     if tokens is not None:
-        stands = ~tokens.moving & (tokens.until_s >= NEVER_S) & (tokens.since_s <= -NEVER_S) & (tokens.support > 0)
+        stands = tokens.free & (tokens.support > 0)
         stays |= for_gaussians(stands, tokens.of_gaussian)
     gaussians = gaussians.select(stays)
     still = torch.zeros_like(gaussians.velocity)

@@ -8,9 +8,9 @@ import torch
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from jwmtool.artifacts.tokens import NEVER_S, Tokens
+from jwmtool.artifacts.tokens import Tokens
 from jwmtool.gaussians.model import Gaussians
-from jwmtool.gaussians.rigid import rotation_matrices
+from jwmtool.gaussians.rigid import shortest_axes
 from jwmtool.worldrec.cover import PATCH
 from jwmtool.worldrec.gate import FINER, depth_tolerance
 
@@ -18,13 +18,12 @@ TRUST = 0.75  # share of the pictures that looked at a token, and one more, that
 _NEIGHBORS = 8
 _SAME_COLOR = 0.2  # exposure differs from drive to drive
 _ENOUGH = 0.5  # of a patch
-_HALF = 1.18  # standard deviations at which a normal curve is at half its height
+HALF = 1.18  # standard deviations at which a normal curve is at half its height
 
 
 def trusted(tokens: Tokens) -> Tensor:
     """[Q] bool: stands, was never seen through, and most that looked there confirmed it."""
-    free = (tokens.until_s >= NEVER_S) & (tokens.since_s <= -NEVER_S) & ~tokens.moving
-    return free & (tokens.support >= TRUST * (tokens.asked + 1.0))
+    return tokens.free & (tokens.support >= TRUST * (tokens.asked + 1.0))
 
 
 @dataclass(frozen=True)
@@ -56,8 +55,7 @@ def surfaces(gaussians: Gaussians, tokens: Tokens) -> Surfaces:
     """Tokens with what their Gaussians tell of them."""
     rows = (tokens.of_gaussian >= 0).nonzero()[:, 0]
     owner = tokens.of_gaussian[rows].long()
-    axis = gaussians.scales[rows].argmin(1)
-    shortest = rotation_matrices(gaussians.quats[rows])[torch.arange(len(rows)), :, axis]
+    shortest = shortest_axes(gaussians.quats[rows], gaussians.scales[rows])
     normals = torch.zeros_like(tokens.anchor).index_copy(0, owner, shortest)
     normals = normals * torch.sign((normals * (tokens.eye - tokens.anchor)).sum(1, keepdim=True))
     return Surfaces(tokens, normals, *life_spans(gaussians, tokens))
@@ -136,7 +134,7 @@ def covered(mine: Surfaces, others: Surfaces, before: Tensor) -> tuple[Tensor, T
 
 def _there(mine: Surfaces, a: Tensor, others: Surfaces, b: Tensor) -> Tensor:
     """[S, K] pairs of which the other lives when mine does."""
-    return (others.mid_s[b] - mine.mid_s[a]).abs() < _HALF * others.sigma_s[b]
+    return (others.mid_s[b] - mine.mid_s[a]).abs() < HALF * others.sigma_s[b]
 
 
 def _may_stay(mine: Surfaces, a: Tensor, others: Surfaces, b: Tensor) -> Tensor:

@@ -20,10 +20,11 @@ from jwmtool.gaussians.model import Gaussians
 from jwmtool.geometry import se3
 from jwmtool.worldrec.fusion import State, fuse_window
 from jwmtool.worldrec.holding import in_view
-from jwmtool.worldrec.lasting import everlasting, life_spans
+from jwmtool.worldrec.lasting import everlasting
 from jwmtool.worldrec.model import WorldRec
 from jwmtool.worldrec.plan import Key, Part, windows_of
 from jwmtool.worldrec.reconstruction import Reconstruction
+from jwmtool.worldrec.scene_cover import life_spans
 from jwmtool.worldrec.sky import fill, splat_sky
 from jwmtool.worldrec.views import Views, load_views, working_size
 

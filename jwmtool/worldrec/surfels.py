@@ -50,12 +50,17 @@ def slopes(inverse: Tensor) -> Tensor:
     return torch.stack([_smaller_difference(inverse, 2), _smaller_difference(inverse, 1)], 1)
 
 
-def inverse_at(inverse: Tensor, slope: Tensor, pixels: Pixels) -> Tensor:
-    """Inverse depth [M] at places: of the pixel that each lies in, and along its slope from the pixel's center."""
+def surface_at(inverse: Tensor, pixels: Pixels) -> tuple[Tensor, Tensor]:
+    """Inverse depth [M] and its slope [M, 2] at places of maps [V, H, W].
+
+    The slope is that of the pixel that a place lies in, the inverse depth leads along it from the pixel's center.
+    """
     off = pixels.xy - pixels.xy.floor() - 0.5
-    step = (nearest(slope, pixels.view, pixels.xy) * off).sum(1)
+    slope = nearest(slopes(inverse), pixels.view, pixels.xy)
+    step = (slope * off).sum(1)
     own = nearest(inverse[:, None], pixels.view, pixels.xy)[:, 0]
-    return own + torch.maximum(torch.minimum(step, _STEEPEST * own), -_STEEPEST * own)
+    inverse_there = own + torch.maximum(torch.minimum(step, _STEEPEST * own), -_STEEPEST * own)
+    return inverse_there, slope
 
 
 def _smaller_difference(values: Tensor, dim: int) -> Tensor:
