@@ -76,10 +76,11 @@ def speed(weights: Path, path: Path, length: float, device: str) -> dict[str, fl
     from worldrec import peak_mb  # the script beside this one
 
     from jwmtool.artifacts.clip_io import read_clip
+    from jwmtool.device import resolve_device
     from jwmtool.worldrec.checkpoint import load_model
     from jwmtool.worldrec.stream import reconstruct_clip
 
-    clip, model = read_clip(path), load_model(weights, device)
+    clip, model = read_clip(path), load_model(weights, resolve_device(device))
     keys = [key for key in clip.images() if key[0] < length * RATE_HZ]
     reconstruct_clip(clip, model, keys=keys[:4], device=device)  # compiles what is not cached
     began = time.monotonic()

@@ -14,7 +14,8 @@ from jwmtool.worldrec.decoder import spacings
 from jwmtool.worldrec.evidence import COARSER, SAME_COLOR, SAME_DEPTH, SAME_PX, Evidence, gather_evidence
 from jwmtool.worldrec.life import BETWEEN, LONG, gaps, lifetime
 from jwmtool.worldrec.model import build_model
-from jwmtool.worldrec.motion import nearest_in_time, unsettled
+from jwmtool.worldrec.motion import look_torch, nearest_in_time, unsettled
+from jwmtool.worldrec.motion_cpu import look_cpu
 from jwmtool.worldrec.neighbors import project
 from jwmtool.worldrec.queries import companions, lattice, lifted_queries
 from jwmtool.worldrec.sampling import nearest
@@ -324,6 +325,24 @@ def test_untrained_the_motion_sweep_finds_a_box_by_its_true_depth(velocity: tupl
     swept = torch.zeros(len(made.queries), dtype=torch.bool).index_fill(0, made.motion.rows, True)
     assert torch.equal(swept, unsettled(made.queries))
     assert float(swept[ground].float().mean()) < 0.5
+
+
+@pytest.mark.parametrize(("groups", "learned"), [(4, 16), (2, 6)])
+def test_the_kernel_of_motion_equals_its_twin_in_torch(groups: int, learned: int) -> None:
+    rng = torch.Generator().manual_seed(0)
+    views = look(BOX, [pose(0.0), pose(1.0, 0.3, yaw_rad=0.2), pose(2.0)], size=(96, 64))
+    features = torch.randn(3, learned + 16, 16, 24, generator=rng)
+    inverse = torch.rand(3, 64, 96, generator=rng) * 0.2
+    own = torch.randn(300, learned + 16, generator=rng)
+    other = torch.randint(0, 3, (300,), generator=rng)
+    points = torch.randn(300, 9, 3, generator=rng) * torch.tensor([12.0, 6.0, 2.0]) + torch.tensor([9.0, 0.0, 1.0])
+    maps = views.Ks @ torch.linalg.inv(views.scene_from_cam)[:, :3]
+    fast = look_cpu(features, groups, inverse, own, points, other, maps, 0.3, 0.15)
+    slow = look_torch(features, groups, inverse, own, points, other, maps, 0.3, 0.15)
+    assert fast.shape == slow.shape == (300, 9, groups + 3)
+    assert torch.equal(fast[..., -1], slow[..., -1]) and 0.1 < float(fast[..., -1].mean()) < 0.9
+    assert torch.allclose(fast, slow, atol=2e-3)
+    assert float((fast - slow).abs().mean()) < 1e-5
 
 
 def test_without_motion_nothing_moves() -> None:

@@ -12,34 +12,38 @@ from jwmtool.worldrec.config import WorldRecConfig
 from jwmtool.worldrec.features import camera_rays, texture
 from jwmtool.worldrec.model import build_model
 from jwmtool.worldrec.neighbors import neighbors
-from jwmtool.worldrec.sampling import nearest, sample
-from jwmtool.worldrec.sweep import correlate_torch, matching_scores
-from jwmtool.worldrec.sweep_cpu import correlate_cpu
+from jwmtool.worldrec.sampling import nearest, pooled, sample
+from jwmtool.worldrec.sweep import matching_scores, scores_torch
+from jwmtool.worldrec.sweep_cpu import scores_cpu
 
 WALL = Street((Box((9.0, -20.0, -1.0), (1.0, 40.0, 12.0)),))
 
 
-def sweep_inputs(groups: int, learned: int) -> tuple[torch.Tensor, ...]:
-    """Features, pairs, maps, rays and inverse depths of a sweep in which cells fall inside, outside and behind."""
+def sweep_inputs(learned: int) -> tuple[torch.Tensor, ...]:
+    """Features, neighbors, maps, rays and inverse depths of a sweep: cells fall inside, outside and behind."""
     rng = torch.Generator().manual_seed(3)
-    views = look(WALL, [pose(0.0), pose(1.0, 0.4, yaw_rad=0.2), pose(-0.5, -2.0, yaw_rad=2.0)], size=(48, 32))
-    features = torch.randn(3, learned + 16, 8, 12, generator=rng)
-    pairs = torch.tensor([[0, 1], [1, 0], [0, 2], [2, 1], [0, 1]])
-    moved = torch.linalg.inv(views.scene_from_cam)[pairs[:, 1]] @ views.scene_from_cam[pairs[:, 0]]
-    maps = (torch.tensor([0.25, 0.25, 1.0])[:, None] * views.Ks[pairs[:, 1]]) @ moved[:, :3]
+    poses = [pose(0.0), pose(1.0, 0.4, yaw_rad=0.2), pose(-0.5, -2.0, yaw_rad=2.0), pose(0.3, -0.3)]
+    views = look(WALL, poses, size=(48, 32))
+    features = torch.randn(4, learned + 16, 8, 12, generator=rng)
+    index = torch.tensor([[1, 3], [0, 1], [1, 0], [0, 1]])
+    valid = torch.tensor([[True, True], [True, False], [True, False], [True, True]])
+    moved = torch.linalg.inv(views.scene_from_cam)[index] @ views.scene_from_cam[:, None]
+    maps = (torch.tensor([0.25, 0.25, 1.0])[:, None] * views.Ks[index]) @ moved[:, :, :3]
     rays = camera_rays(views.Ks, 8, 12, 4)
-    inverse = torch.rand(3, 7, 8, 12, generator=rng) * 0.5
+    inverse = torch.rand(4, 7, 8, 12, generator=rng) * 0.5
     inverse[:, 0] = 0.0  # infinitely far
-    return features, pairs, maps, rays, inverse
+    return features, index, valid, maps, rays, inverse
 
 
+@pytest.mark.parametrize("cells_first", [False, True])
 @pytest.mark.parametrize(("groups", "learned"), [(4, 16), (1, 8), (2, 6)])
-def test_the_kernel_equals_its_twin_in_torch(groups: int, learned: int) -> None:
-    features, pairs, maps, rays, inverse = sweep_inputs(groups, learned)
+def test_the_kernel_equals_its_twin_in_torch(groups: int, learned: int, cells_first: bool) -> None:
+    features, *rest = sweep_inputs(learned)
     ours, theirs = features.clone().requires_grad_(), features.clone().requires_grad_()
-    fast, inside = correlate_cpu(ours, learned, groups, pairs, maps, rays, inverse)
-    slow, inside_slow = correlate_torch(theirs, learned, groups, pairs, maps, rays, inverse)
-    assert torch.equal(inside, inside_slow) and 0.1 < float(inside.mean()) < 0.9
+    fast, seen = scores_cpu(ours, groups, *rest, cells_first)
+    slow, seen_slow = scores_torch(theirs, groups, *rest)
+    assert fast.shape == slow.shape == (4, groups + 2, 7, 8, 12)
+    assert torch.equal(seen, seen_slow) and set(seen.unique().tolist()) == {0.0, 1.0, 2.0}
     assert torch.allclose(fast, slow, atol=2e-4)
     # The descriptor is fixed: only the learned groups carry gradients.
     weight = torch.randn(fast[:, :groups].shape, generator=torch.Generator().manual_seed(1))
@@ -50,11 +54,11 @@ def test_the_kernel_equals_its_twin_in_torch(groups: int, learned: int) -> None:
     assert float(ours.grad[:, learned:].abs().max()) == 0.0
 
 
-def test_without_pairs_there_are_no_scores() -> None:
-    features, pairs, maps, rays, inverse = sweep_inputs(4, 16)
-    for correlate in (correlate_cpu, correlate_torch):
-        scores, inside = correlate(features, 16, 4, pairs[:0], maps[:0], rays, inverse)
-        assert scores.shape == (0, 5, 7, 8, 12) and inside.shape == (0, 7, 8, 12)
+def test_without_neighbors_all_scores_are_zero() -> None:
+    features, index, valid, *rest = sweep_inputs(16)
+    for find in (scores_cpu, scores_torch):
+        scores, seen = find(features, 4, index, torch.zeros_like(valid), *rest)
+        assert scores.shape == (4, 6, 7, 8, 12) and float(scores.abs().max()) == float(seen.max()) == 0.0
 
 
 def test_scores_are_means_over_neighbors_and_the_best_is_the_best() -> None:
@@ -136,6 +140,23 @@ def test_samples_are_those_of_grid_sample() -> None:
     (found * weight).sum().backward()
     (expected * weight).sum().backward()
     assert ours.grad is not None and theirs.grad is not None and torch.allclose(ours.grad, theirs.grad, atol=1e-5)
+
+
+def test_pooled_samples_are_sums_of_samples() -> None:
+    rng = torch.Generator().manual_seed(0)
+    maps, share = torch.randn(3, 5, 8, 12, generator=rng), torch.rand(40, 6, generator=rng)
+    view = torch.randint(0, 3, (40, 6), generator=rng)
+    xy = torch.rand(40, 6, 2, generator=rng) * torch.tensor([48.0, 32.0])
+    given_to = [(maps.clone().requires_grad_(), share.clone().requires_grad_()) for _ in range(2)]
+    found = pooled(given_to[0][0], view, xy, given_to[0][1], 4)
+    expected = (sample(given_to[1][0], view, xy, 4) * given_to[1][1][..., None]).sum(1)
+    assert torch.allclose(found, expected, atol=1e-5)
+    weight = torch.randn(40, 5, generator=rng)
+    for result in (found, expected):
+        (result * weight).sum().backward()
+    for ours, theirs in zip(*given_to, strict=True):
+        assert ours.grad is not None and theirs.grad is not None
+        assert torch.allclose(ours.grad, theirs.grad, atol=1e-5)
 
 
 def test_nearest_takes_the_cell_that_a_place_lies_in() -> None:

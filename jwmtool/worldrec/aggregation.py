@@ -16,7 +16,7 @@ from torch.nn import functional
 from jwmtool.worldrec.evidence import Evidence, gather_evidence
 from jwmtool.worldrec.features import zero
 from jwmtool.worldrec.queries import Queries
-from jwmtool.worldrec.sampling import sample
+from jwmtool.worldrec.sampling import pooled, sample
 from jwmtool.worldrec.surfels import lift
 from jwmtool.worldrec.views import Views
 
@@ -25,6 +25,7 @@ STEP = 0.05  # the farthest that a layer moves a query, share of its depth
 WINDOW = 64  # queries that talk to each other
 HEADS = 4
 NULL = 0.0
+QUERIES_AT_ONCE = 16_384
 
 
 class Aggregation(nn.Module):
@@ -81,23 +82,37 @@ class Layer(nn.Module):
         self, views: Views, features: Tensor, queries: Queries, x: Tensor, visibility: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return (x [Q, C], step of the log depth [Q], weights [Q, N])."""
-        evidence = queries.evidence
-        found = sample(features, evidence.view, evidence.xy, 4)  # [Q, N, F]
+        # Keys of whole maps are fewer than those of places, and lie as well between cells.
+        keys = self.key(features.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        asked = self.ask(x)
+        # A few at a time: what all views say to all queries would not fit a processor's cache.
+        parts = [
+            self._look(views, features, keys, queries.evidence.select(rows), asked[rows], visibility)
+            for rows in (slice(k, k + QUERIES_AT_ONCE) for k in range(0, max(1, len(x)), QUERIES_AT_ONCE))
+        ]
+        gathered, said, share = (torch.cat(part) for part in zip(*parts, strict=True))
+        x = x + self.merge(functional.relu(gathered))
+        x = x + self.near(x, lift(views, queries.pixels, queries.inverse.detach()))
+        x = x + self.think(self.norm(x))
+        turn, trust = self.step(x).unbind(1)
+        return x, STEP * torch.tanh(turn) + torch.sigmoid(trust - 1.0) * said, share
+
+    def _look(
+        self, views: Views, features: Tensor, keys: Tensor, evidence: Evidence, asked: Tensor, visibility: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """What views say to some of the queries [M, C]; about their log depth [M]; and how much each counts [M, N]."""
         facts = geometry(views, evidence)
-        match = self.key(found) * self.ask(x)[:, None]
+        match = sample(keys, evidence.view, evidence.xy, 4) * asked[:, None]
         logits = self.judge(torch.cat([facts, match], -1))[..., 0] + belief(evidence)
         if not visibility:
             logits = torch.zeros_like(logits)
         logits = logits.masked_fill(~evidence.inside, -1e4)
         share = torch.cat([logits, torch.full_like(logits[:, :1], NULL)], 1).softmax(1)[:, :-1]
-        gathered = self.value((share[..., None] * found).sum(1)) + self.told((share[..., None] * facts).sum(1))
-        x = x + self.merge(functional.relu(gathered))
-        x = x + self.near(x, lift(views, queries.pixels, queries.inverse.detach()))
-        x = x + self.think(self.norm(x))
-        turn, trust = self.step(x).unbind(1)
+        found = self.value(pooled(features, evidence.view, evidence.xy, share, 4))
+        told = self.told((share[:, None] @ facts)[:, 0])
         # What the views that see it say about its depth, as far as they are believed.
         said = (share * -evidence.residual.clamp(-STEP, STEP)).sum(1)
-        return x, STEP * torch.tanh(turn) + torch.sigmoid(trust - 1.0) * said, share
+        return found + told, said, share
 
 
 def belief(evidence: Evidence) -> Tensor:

@@ -7,6 +7,8 @@ same head that reads the matching scores, so that how far to believe which is le
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +21,9 @@ from jwmtool.worldrec.reconstruction import DepthMaps
 from jwmtool.worldrec.sweep import matching_scores
 from jwmtool.worldrec.views import Views
 
+Scored = Callable[[Tensor], tuple[Tensor, Tensor]]  # from inverse depths to what `matching_scores` says of them
 FINE = (-1.5, -1.07, -0.64, -0.21, 0.21, 0.64, 1.07, 1.5)  # steps of the coarse planes about the coarse depth
+FINE_NEIGHBORS = 2  # the best: near the right depth a third tells nothing new
 _TRUST = 14.0  # what a perfect correlation adds to a plane's logit before any training
 _LIDAR = 40.0
 
@@ -55,29 +59,39 @@ class CoarseDepth(nn.Module):
     def forward(self, views: Views, pyramid: list[Tensor]) -> DepthMaps:
         """Coarse depth maps of all views; `pyramid` from the Encoder."""
         index, valid = neighbors(views, self.config.neighbors)
-        logits, extra = self._sweep(views, pyramid[1], index, valid)
+
+        groups = self.config.match_groups
+
+        def coarse_scores(inverse: Tensor) -> tuple[Tensor, Tensor]:
+            return matching_scores(views, self.matching(views, pyramid[1]), groups, index, valid, inverse)
+
+        def fine_scores(inverse: Tensor) -> tuple[Tensor, Tensor]:
+            learned = grouped_unit(self.match_half(pyramid[0]), groups)
+            matched = torch.cat([learned, texture(views.images, 2)], 1)
+            few = slice(FINE_NEIGHBORS)
+            return matching_scores(views, matched, groups, index[:, few], valid[:, few], inverse, cells_first=True)
+
+        logits, extra = self._sweep(views, pyramid[1], coarse_scores)
         coarse = local_mean(logits, self.step)
         mask = self.quarter_mask(pyramid[1])
         half_images = functional.avg_pool2d(views.images, 2)
         quarter_images = functional.avg_pool2d(views.images, 4)
         raised = raise_twice(torch.stack([coarse, *extra.unbind(1)], 1), mask, quarter_images, half_images)
-        inverse, log_error, sky, mask = self._refine(views, pyramid[0], index, valid, raised)
+        inverse, log_error, sky, mask = self._refine(views, pyramid[0], fine_scores, raised)
         full = raise_twice(torch.stack([inverse, log_error, sky], 1), mask, half_images, views.images)
         return DepthMaps(full[:, 0].clamp(min=0.0), full[:, 1], full[:, 2], logits)
 
     def matching(self, views: Views, features: Tensor) -> Tensor:
-        """Matching features [V, match_channels + 16, H/4, W/4]: learned ones in groups, and the fixed descriptor."""
+        """Matching features [V, match_channels + TEXTURE, H/4, W/4]: learned ones in groups, the fixed descriptor."""
         learned = grouped_unit(self.match_quarter(features), self.config.match_groups)
         return torch.cat([learned, texture(views.images, 4)], 1)
 
-    def _sweep(self, views: Views, features: Tensor, index: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+    def _sweep(self, views: Views, features: Tensor, scored: Scored) -> tuple[Tensor, Tensor]:
         """Logits of the planes [V, D, H/4, W/4]; the log of the error and the sky's logit [V, 2, H/4, W/4]."""
         config = self.config
         planes = torch.arange(config.planes, device=features.device) * self.step
-        matched = self.matching(views, features)
-        inverse = planes[None, :, None, None].expand(len(views), -1, *features.shape[2:])
-        scores, seen = matching_scores(views, matched, config.match_groups, index, valid, inverse)
-        mixed = self.mix(torch.cat([scores, 0.5 * seen[:, None]], 1).movedim(1, -1))[..., 0]
+        scores, seen = scored(planes[None, :, None, None].expand(len(views), -1, *features.shape[2:]))
+        mixed = torch.stack([self._mixed(*one) for one in zip(scores, 0.5 * seen, strict=True)])
         fixed = functional.avg_pool2d(scores[:, -2], 3, stride=1, padding=1, count_include_pad=False)
         lidar, known = lidar_cells(views, 4)
         given = torch.exp(-0.5 * ((planes[None, :, None, None] - lidar[:, None]) / self.step) ** 2) * known[:, None]
@@ -87,18 +101,22 @@ class CoarseDepth(nn.Module):
         logits = out[:, : config.planes] + _TRUST * fixed + _LIDAR * given
         return logits, out[:, config.planes :]
 
+    def _mixed(self, scores: Tensor, seen: Tensor) -> Tensor:
+        """What `mix` makes of each plane [D, h, w] of a view's scores [S, D, h, w] and neighbors [D, h, w]."""
+        first, last = cast(nn.Linear, self.mix[0]), cast(nn.Linear, self.mix[2])
+        told = torch.cat([scores, seen[None]]).flatten(1)
+        hidden = torch.addmm(first.bias[:, None], first.weight, told).relu_()
+        return torch.addmm(last.bias[:, None], last.weight, hidden).reshape(seen.shape)
+
     def _refine(
-        self, views: Views, features: Tensor, index: Tensor, valid: Tensor, raised: Tensor
+        self, views: Views, features: Tensor, scored: Scored, raised: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Inverse depth, log error, sky logit [V, H/2, W/2] and the mask for the last step up."""
-        config = self.config
         lidar, known = lidar_cells(views, 2)
         center = torch.where(known > 0, lidar, raised[:, 0].clamp(min=0.0))
         offsets = torch.tensor(FINE, device=features.device) * self.step
         inverse = (center.detach()[:, None] + offsets[None, :, None, None]).clamp(min=0.0)
-        learned = grouped_unit(self.match_half(features), config.match_groups)
-        matched = torch.cat([learned, texture(views.images, 2)], 1)
-        scores, seen = matching_scores(views, matched, config.match_groups, index, valid, inverse)
+        scores, seen = scored(inverse)
         volume = torch.cat([scores, 0.5 * seen[:, None]], 1).flatten(1, 2)
         hints = torch.stack(
             [10.0 * center, raised[:, 1], raised[:, 2], 10.0 * lidar, known, (seen.sum(1) > 0).float()], 1
@@ -164,23 +182,26 @@ def raise_twice(values: Tensor, mask: Tensor, images: Tensor, target: Tensor) ->
     Returns:
         [V, C, 2h, 2w].
     """
-    V, C, height, width = values.shape
-    around = _around(values).reshape(V, C, 9, 1, height, width)
-    gray = _around(images.mean(1, keepdim=True)).reshape(V, 9, 1, height, width)
-    fine = target.mean(1).reshape(V, height, 2, width, 2).permute(0, 2, 4, 1, 3).reshape(V, 1, 4, height, width)
-    unlike = (gray - fine).abs()  # [V, 9, 4, h, w]
-    logits = mask.reshape(V, 9, 4, height, width) - 36.0 * unlike - _distance(values.device)[None, :, :, None, None]
-    share = logits.softmax(1)
-    raised = (around * share[:, None]).sum(2)  # [V, C, 4, h, w]
-    raised = raised.reshape(V, C, 2, 2, height, width).permute(0, 1, 4, 2, 5, 3)
-    return raised.reshape(V, C, 2 * height, 2 * width)
+    return torch.stack([_raise_one(*one) for one in zip(values, mask, images, target, strict=True)])
+
+
+def _raise_one(values: Tensor, mask: Tensor, images: Tensor, target: Tensor) -> Tensor:
+    """Of one view: all of them would not fit a processor's cache."""
+    C, height, width = values.shape
+    around = _around(values).reshape(C, 9, 1, height, width)
+    gray = _around(images.mean(0, keepdim=True)).reshape(9, 1, height, width)
+    fine = target.mean(0).reshape(height, 2, width, 2).permute(1, 3, 0, 2).reshape(1, 4, height, width)
+    unlike = (gray - fine).abs()  # [9, 4, h, w]
+    logits = mask.reshape(9, 4, height, width) - 36.0 * unlike - _distance(values.device)[:, :, None, None]
+    raised = (around * logits.softmax(0)).sum(1)  # [C, 4, h, w]
+    return raised.reshape(C, 2, 2, height, width).permute(0, 3, 1, 4, 2).reshape(C, 2 * height, 2 * width)
 
 
 def _around(x: Tensor) -> Tensor:
-    """[V, C * 9, h, w]: the 3 x 3 cells about each."""
-    V, C, height, width = x.shape
-    padded = functional.pad(x, (1, 1, 1, 1), mode="replicate")
-    return functional.unfold(padded, 3).reshape(V, C * 9, height, width)
+    """[C * 9, h, w]: the 3 x 3 cells about each of [C, h, w]."""
+    C, height, width = x.shape
+    padded = functional.pad(x[None], (1, 1, 1, 1), mode="replicate")
+    return functional.unfold(padded, 3).reshape(C * 9, height, width)
 
 
 def _distance(device: torch.device) -> Tensor:

@@ -25,6 +25,7 @@ DEPTH, ASIDE, SIZE, COLOR, FADE = 0.1, 1.5, 1.0, 0.3, 1.5
 _BEND = 0.12  # log depth: from there on it is an edge
 _BEND_BARE = 0.02  # what a surfel of a whole patch may leave out
 _OUT = 11
+_AT_ONCE = 16_384  # Gaussians
 
 
 class Head(nn.Module):
@@ -40,8 +41,9 @@ class Head(nn.Module):
 
     def forward(self, own: Tensor, shared: Tensor) -> Tensor:
         """[M, _OUT] from the Gaussians' own features [M, F + 9] and their queries' [M, C]."""
-        result: Tensor = self.out(self.hidden(self.inner(own) + shared))
-        return result
+        # A few at a time: what lies between the layers of all would not fit a processor's cache.
+        parts = zip(own.split(_AT_ONCE), shared.split(_AT_ONCE), strict=True)
+        return torch.cat([self.out(self.hidden(self.inner(mine) + theirs)) for mine, theirs in parts])
 
 
 class Decoder(nn.Module):

@@ -55,7 +55,7 @@ class Evidence:
         """[M, N] the view sees something farther in that place: the point cannot be there at that time."""
         return self.inside & (self.residual < -0.03) & (self.error_px > 1.5)
 
-    def select(self, rows: Tensor) -> Evidence:
+    def select(self, rows: Tensor | slice) -> Evidence:
         """Some of the points."""
         return Evidence(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from jwmtool.worldrec.features import zero
-from jwmtool.worldrec.neighbors import project
+from jwmtool.worldrec.features import TEXTURE, zero
 from jwmtool.worldrec.queries import Queries
 from jwmtool.worldrec.reconstruction import Motion
 from jwmtool.worldrec.sampling import sample
@@ -23,7 +22,10 @@ ACROSS_MPS = tuple(float(v) for v in range(-12, 13) if v)
 _STANDS = 3.0  # logit of standing still, before training
 _TRUST = 6.0  # of a perfect match
 _OTHERS = 2  # views moved to
-AT_ONCE = 1000  # queries that are swept together; in training at most so many of a window
+_NEAREST_M = 0.3
+_SAME_DEPTH = 0.15  # log depth
+AT_ONCE = 4000  # queries that are swept together
+_IN_TRAINING = 1000  # that are swept of a window
 
 
 class MotionSweep(nn.Module):
@@ -45,14 +47,14 @@ class MotionSweep(nn.Module):
         """Sweep the queries that need it.
 
         Args:
-            matching: [V, G * c + 16, H/4, W/4] matching features; depth trains them, no gradient flows back here.
-            inverse: [V, H, W] coarse inverse depth.
+            matching: [V, G * c + TEXTURE, H/4, W/4] matching features; inverse: [V, H, W] coarse inverse depth. Other
+                losses train both, no gradient flows back here.
             x: [Q, C] query features.
         """
+        matching, inverse = matching.detach(), inverse.detach()
         rows = unsettled(queries).nonzero()[:, 0]
         if self.training:
-            rows = rows[:: 1 + len(rows) // AT_ONCE]
-        matching = matching.detach().contiguous(memory_format=torch.channels_last)  # as `sample` reads it, once for all
+            rows = rows[:: 1 + len(rows) // _IN_TRAINING]
         # A few at a time: what is looked up for all velocities of all would not fit a processor's cache.
         logits = torch.cat([
             self._score(views, matching, inverse, queries, x, some) for some in rows.split(AT_ONCE)
@@ -68,29 +70,25 @@ class MotionSweep(nn.Module):
         view, xy = pixels.view[rows], pixels.xy[rows]
         points = lift(views, Pixels(view, xy), queries.inverse.detach()[rows])
         own = sample(matching, view, xy, 4)
-        cam_from_scene = torch.linalg.inv(views.scene_from_cam)
-        H = len(self.tried)
+        maps = views.Ks @ torch.linalg.inv(views.scene_from_cam)[:, :3]
         told = []
-        fixed, matched = points.new_zeros(len(rows), H), points.new_zeros(len(rows), 1)
+        fixed, matched = points.new_zeros(len(rows), len(self.tried)), points.new_zeros(len(rows), 1)
         for k in range(_OTHERS):
-            other, good = others[view, k], valid[view, k]
+            other = others[view, k]
             apart = views.times_s[other] - views.times_s[view]
             moved = points[:, None] + self.tried * apart[:, None, None]
-            at, depth = project(moved, views.Ks[other], cam_from_scene[other])
-            height, width = views.size
-            inside = (depth > 0.3) & (at > 0).all(-1) & (at[..., 0] < width) & (at[..., 1] < height) & good[:, None]
-            at = torch.where(inside[..., None], at, torch.zeros_like(at))
-            there = other[:, None].expand(-1, H)
-            product = sample(matching, there, at, 4) * own[:, None]
-            learned = product[..., :-16].unflatten(-1, (self.groups, -1)).sum(-1)
-            texture = product[..., -16:].sum(-1)
-            seen = sample(inverse[:, None], there, at)[..., 0].clamp(min=1e-3)
-            agree = torch.exp(-((torch.log(depth.clamp(min=0.3) * seen) / 0.15) ** 2))
-            facts = torch.cat([learned, torch.stack([texture, agree, torch.ones_like(agree)], -1)], -1)
-            told.append(facts * inside[..., None])
+            look = look_torch
+            if not points.is_cuda:
+                from jwmtool.worldrec.motion_cpu import look_cpu
+
+                look = look_cpu
+            facts = look(matching, self.groups, inverse, own, moved, other, maps, _NEAREST_M, _SAME_DEPTH)
+            facts = facts * valid[view, k, None, None]
+            told.append(facts)
+            texture, agree, inside = facts[..., -3:].unbind(-1)
             # Where standing still could not be seen, other velocities would win by default.
-            fair = inside[:, self.stands].float()
-            fixed = fixed + texture * agree * inside * fair
+            fair = inside[:, self.stands]
+            fixed = fixed + texture * agree * fair
             matched = matched + fair
         speed = self.tried.norm(dim=1)
         common = torch.stack([speed / 10.0, (speed == 0).float()], -1).expand(len(rows), -1, -1)
@@ -103,6 +101,36 @@ class MotionSweep(nn.Module):
         near = (self.tried[None] - best[:, None]).norm(dim=-1) < 1.6
         result: Tensor = logits.masked_fill(~near, -torch.inf).softmax(1) @ self.tried
         return result
+
+
+def look_torch(
+    features: Tensor,  # [V, C, h, w]: groups, then the fixed descriptor
+    groups: int,
+    inverse: Tensor,  # [V, H, W]
+    own: Tensor,  # [M, C]
+    points: Tensor,  # [M, H, 3] where places would be at the time of the other view
+    other: Tensor,  # [M] that view
+    maps: Tensor,  # [V, 3, 4] from points to homogeneous px
+    nearest_m: float,
+    tolerance: float,
+) -> Tensor:
+    """What a view says of places that have moved, [M, H, groups + 3]; all 0 where one falls outside.
+
+    Correlation of each group and of the descriptor; how well the depth there agrees, 1 at best; and 1.
+    """
+    height, width = inverse.shape[1:]
+    at = (maps[other][:, None, :, :3] @ points[..., None])[..., 0] + maps[other][:, None, :, 3]
+    depth = at[..., 2]
+    xy = at[..., :2] / depth.clamp(min=nearest_m)[..., None]
+    inside = (depth > nearest_m) & (xy > 0).all(-1) & (xy[..., 0] < width) & (xy[..., 1] < height)
+    xy = torch.where(inside[..., None], xy, torch.zeros_like(xy))
+    there = other[:, None].expand(inside.shape)
+    product = sample(features, there, xy, height // features.shape[2]) * own[:, None]
+    learned = product[..., :-TEXTURE].unflatten(-1, (groups, -1)).sum(-1)
+    texture = product[..., -TEXTURE:].sum(-1)
+    seen = sample(inverse[:, None], there, xy)[..., 0].clamp(min=1e-3)
+    agree = torch.exp(-((torch.log(depth.clamp(min=nearest_m) * seen) / tolerance) ** 2))
+    return torch.cat([learned, torch.stack([texture, agree, torch.ones_like(agree)], -1)], -1) * inside[..., None]
 
 
 def unsettled(queries: Queries) -> Tensor:

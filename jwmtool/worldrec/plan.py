@@ -11,7 +11,7 @@ from jwmtool.artifacts.clip import Clip
 
 Key = tuple[int, str]  # frame, camera
 MOST_VIEWS = 24
-_BORROWED = 2  # frames from the window before, and from the one after
+_BORROWED = 1  # frames from the window before, and from the one after
 _LEAST_OWN = 4  # frames, however many cameras there are
 
 

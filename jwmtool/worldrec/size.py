@@ -14,10 +14,11 @@ import torch
 from torch import nn
 
 from jwmtool.errors import UsageError
-from jwmtool.worldrec.aggregation import WINDOW
-from jwmtool.worldrec.coarse_depth import FINE
+from jwmtool.worldrec.aggregation import QUERIES_AT_ONCE, WINDOW
+from jwmtool.worldrec.coarse_depth import FINE, FINE_NEIGHBORS
 from jwmtool.worldrec.config import CONFIGS, WorldRecConfig
 from jwmtool.worldrec.cover import PATCH
+from jwmtool.worldrec.features import TEXTURE
 from jwmtool.worldrec.model import WorldRec
 from jwmtool.worldrec.motion import ACROSS_MPS, ALONG_MPS, AT_ONCE
 from jwmtool.worldrec.views import MULTIPLE
@@ -25,7 +26,6 @@ from jwmtool.worldrec.views import MULTIPLE
 VIEWS = 12
 QUERIES, GAUSSIANS, SWEPT = 0.7, 6.0, 0.7  # of the patches; of each query; of the queries
 _VELOCITIES = len(ALONG_MPS) + len(ACROSS_MPS)
-_DESCRIPTOR = 16
 _SAMPLE = 9  # operations for a channel: bilinear, and a product
 _FLOAT = 4  # bytes
 
@@ -39,7 +39,8 @@ _RULES: tuple[tuple[str, str], ...] = (
     (r"depth\.(match_half|fine|fine_out)", "2"),
     (r"depth\.mix", "planes"),
     (r"exposure", "views"),
-    (r"aggregation\.layers\.\d\.(key|judge)", "looks"),
+    (r"aggregation\.layers\.\d\.key", "4"),
+    (r"aggregation\.layers\.\d\.judge", "looks"),
     (r"aggregation", "queries"),
     (r"decoder\.head\.outer", "queries"),
     (r"decoder\.head", "gaussians"),
@@ -101,9 +102,10 @@ def operations(model: WorldRec, window: Window) -> dict[str, int]:
     for name, layer in model.named_modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
             found[name.partition(".")[0]] += 2 * layer.weight.numel() * places(name, config, window)
-    channels = config.match_channels + _DESCRIPTOR
-    pairs = min(config.neighbors, window.views - 1) * window.pixels
-    found["sweep"] = _SAMPLE * channels * (pairs // 16 * config.planes + pairs // 4 * len(FINE))
+    channels = config.match_channels + TEXTURE
+    near = min(config.neighbors, window.views - 1)
+    looks = near * config.planes / 16 + min(near, FINE_NEIGHBORS) * len(FINE) / 4  # for each pixel
+    found["sweep"] = round(_SAMPLE * channels * looks * window.pixels)
     if config.method == "sparse":
         found["aggregation"] += 4 * WINDOW * config.channels * window.queries * config.layers
     return {name: count for name, count in found.items() if count}
@@ -139,25 +141,25 @@ def activations(config: WorldRecConfig, window: Window) -> dict[str, int]:
 
     A stage holds what later ones need, and what its largest step takes in and makes.
     """
-    P, G, N = window.pixels, config.match_groups, min(config.neighbors, window.views - 1)
-    half, quarter = config.widths[:2]
+    P, G = window.pixels, config.match_groups
+    half = config.widths[0]
     held = 5 * P + sum(P // 4 ** (k + 1) * width for k, width in enumerate(config.widths))
     after = held + P * (3 + config.planes // 16) + 6 * 3 * config.sky_size**2
-    sampled = N * (G + 1) + 3 * (G + 1) + 6  # numbers for a plane of a cell while it is matched
     volume = len(FINE) * (G + 3) + half + 6
     stages = {
         "encoder": 5 * P + P * (6 + 5 * half // 4),
-        "sweep": held + P // 16 * config.planes * max(sampled, 2 * (G + 3) + 24),
-        "refine": held + P // 4 * max(len(FINE) * sampled, 2 * volume + len(FINE) * (2 * G + 5) + 3 * half + 40),
+        "sweep": held + P // 16 * config.planes * (G + 3 + 12),
+        "refine": held + P // 4 * (2 * volume + len(FINE) * (2 * G + 6) + 3 * half + 40),
     }
     if config.method == "pixel":
         return _bytes({**stages, "decoder": after + window.gaussians * (330 + 2 * half)})
     C, looks = config.channels, min(config.gather_views, window.views)
-    look = max(looks * (quarter + 30) + 10 * C, looks * (quarter + 114))
-    stages["aggregation"] = after + window.queries * look
-    after += window.queries * (8 * looks + 2 * C)
+    told = window.queries * (8 * looks + 2 * C)
+    at_once = min(window.queries, QUERIES_AT_ONCE)
+    stages["aggregation"] = after + told + window.queries * 8 * C + at_once * looks * 130
+    after += told
     if config.motion:
-        stages["motion"] = after + min(window.swept, AT_ONCE) * _VELOCITIES * (6 * G + config.match_channels + 110)
+        stages["motion"] = after + min(window.swept, AT_ONCE) * _VELOCITIES * (6 * G + config.match_channels + 60)
     return _bytes({**stages, "decoder": after + window.gaussians * (320 + 2 * half)})
 
 

@@ -108,8 +108,7 @@ def shapes(
 def quaternions(rotations: Tensor) -> Tensor:
     """Unit quaternions [M, 4], wxyz, of rotation matrices [M, 3, 3]."""
     m = rotations
-    diagonal = torch.diagonal(m, dim1=1, dim2=2)
-    x, y, z = diagonal.unbind(1)
+    x, y, z = torch.diagonal(m, dim1=1, dim2=2).unbind(1)
     # Four times the product of every two components; the row of the largest component is the well-conditioned one.
     product = torch.stack([
         torch.stack([1 + x + y + z, m[:, 2, 1] - m[:, 1, 2], m[:, 0, 2] - m[:, 2, 0], m[:, 1, 0] - m[:, 0, 1]], 1),
@@ -117,5 +116,5 @@ def quaternions(rotations: Tensor) -> Tensor:
         torch.stack([m[:, 0, 2] - m[:, 2, 0], m[:, 0, 1] + m[:, 1, 0], 1 - x + y - z, m[:, 1, 2] + m[:, 2, 1]], 1),
         torch.stack([m[:, 1, 0] - m[:, 0, 1], m[:, 0, 2] + m[:, 2, 0], m[:, 1, 2] + m[:, 2, 1], 1 - x - y + z], 1),
     ], 1)  # fmt: skip
-    best = torch.diagonal(product, dim1=1, dim2=2).argmax(1)
+    best = torch.diagonal(product, dim1=1, dim2=2).T.contiguous().argmax(0)
     return torch.nn.functional.normalize(product[torch.arange(len(m), device=m.device), best], dim=1)
