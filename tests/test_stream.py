@@ -58,7 +58,7 @@ def test_windows_follow_each_other(clip: Clip) -> None:
     assert [key for part in parts for key in part.own] == given, "every picture is one window's own"
     assert not parts[0].before and not parts[-1].after
     for one, other in pairwise(parts):
-        assert one.after == other.own[:2] and other.before == one.own[-2:]
+        assert one.after == other.own[:1] and other.before == one.own[-1:]
     for part in parts:
         assert len(part.before + part.own + part.after) <= MOST_VIEWS
         assert (part.middle, "front") in part.own

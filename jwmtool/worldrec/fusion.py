@@ -18,9 +18,10 @@ from jwmtool.artifacts.tokens import NEVER_S, Tokens
 from jwmtool.gaussians.model import Gaussians
 from jwmtool.gaussians.rigid import moved
 from jwmtool.worldrec.cover import PATCH, spread
-from jwmtool.worldrec.gate import Facts, Gate
+from jwmtool.worldrec.gate import Facts, Gate, depth_tolerance
 from jwmtool.worldrec.holding import HIDDEN, Held, hold, unlikeness
 from jwmtool.worldrec.lasting import ended
+from jwmtool.worldrec.memory import Memory, plain, remembered
 from jwmtool.worldrec.model import WorldRec
 from jwmtool.worldrec.reconstruction import DepthMaps, Reconstruction
 from jwmtool.worldrec.retell import for_gaussians
@@ -32,20 +33,8 @@ _ALIVE = 1.8  # standard deviations of its life within which a token shows
 _CLOSE = 4.0  # tolerances: pairs farther off are not put before the gate
 _COVERED = 0.5  # of a patch: then it is another's
 _GONE = 0.02  # presence below which a token is dropped in training
+_CHANGED = 0.2  # mean difference in sRGB
 _FLOATER = 2  # views that must see through a token that nobody confirmed, for it to be dropped
-
-
-@dataclass(frozen=True)
-class Memory:
-    """The views of the latest window whose patches were added, and their depth: what new patches are held against."""
-
-    views: Views
-    depth: DepthMaps
-
-    def moved(self, new_from_old: Tensor) -> Memory:
-        """Told in another frame."""
-        poses = new_from_old.to(self.views.scene_from_cam) @ self.views.scene_from_cam
-        return replace(self, views=replace(self.views, scene_from_cam=poses))
 
 
 @dataclass(frozen=True)
@@ -58,7 +47,7 @@ class State:
         unseen: [Q] windows since a view could last have shown it.
         cell: [Q] int64, the patch of a view of `memory` that each token is, -1: of none.
         from_s, until_s: the times of the views that it is from; views between are not asked twice.
-        memory: the latest window.
+        memory: the latest window; earlier: a few views of each of some windows before it.
     """
 
     gaussians: Gaussians
@@ -69,6 +58,7 @@ class State:
     from_s: float = NEVER_S
     until_s: float = -NEVER_S
     memory: Memory | None = None
+    earlier: Memory | None = None
 
     @staticmethod
     def of(gaussians: Gaussians, tokens: Tokens) -> State:
@@ -95,16 +85,19 @@ class State:
             gaussians=moved(self.gaussians, new_from_old),
             tokens=self.tokens.moved(new_from_old),
             memory=None if self.memory is None else self.memory.moved(new_from_old),
+            earlier=None if self.earlier is None else self.earlier.moved(new_from_old),
         )
 
     def to(self, device: torch.device | str) -> State:
-        """Move every tensor; the memory stays behind."""
+        """Move every tensor; the memories stay behind."""
         rows = {name: getattr(self, name).to(device) for name in ("presence", "unseen", "cell")}
-        return replace(self, gaussians=self.gaussians.to(device), tokens=self.tokens.to(device), memory=None, **rows)
+        return replace(
+            self, gaussians=self.gaussians.to(device), tokens=self.tokens.to(device), memory=None, earlier=None, **rows
+        )
 
     @staticmethod
     def concat(parts: Sequence[State]) -> State:
-        """Join; the memory is the last one's."""
+        """Join; the memories are the last one's."""
         rows = {name: torch.cat([getattr(p, name) for p in parts]) for name in ("presence", "unseen", "cell")}
         return State(
             gaussians=Gaussians.concat([p.gaussians for p in parts]),
@@ -113,6 +106,7 @@ class State:
             from_s=min(p.from_s for p in parts),
             until_s=max(p.until_s for p in parts),
             memory=parts[-1].memory,
+            earlier=parts[-1].earlier,
         )
 
 
@@ -138,7 +132,7 @@ def fuse_window(
         own = torch.ones(len(views), dtype=torch.bool, device=views.images.device)
     gaussians, tokens, cells = window_tokens(views, reconstruction, own)
     times_s = views.times_s
-    memory = Memory(views, _plain(reconstruction.depth))
+    memory = Memory(views, plain(reconstruction.depth))
     new = replace(
         State.of(gaussians, tokens),
         cell=torch.where(tokens.moving, -1, cells),
@@ -151,17 +145,19 @@ def fuse_window(
     before = state.memory
     with torch.set_grad_enabled(soft and torch.is_grad_enabled()):
         held = hold(state.tokens, views, memory.depth)
-        same, covers, covered = judge(state, held, views, gate, soft)
+        same, changed, covers, covered = judge(state, held, views, gate, soft)
         new = _without(new, covered, soft)
         fresh = (times_s > state.until_s + 1e-3) | (times_s < state.from_s - 1e-3)
-        old = witnessed(_kept_alive(state, held, covers), held, same & fresh[held.view], fresh)
+        old = witnessed(_kept_alive(state, held, covers), held, same & fresh[held.view], changed, fresh)
         floats = floating(old, held, fresh)
         if before is not None:
             back = hold(new.tokens, before.views, before.depth)
-            same, covers, covered = judge(new, back, before.views, gate, soft)
+            same, changed, covers, covered = judge(new, back, before.views, gate, soft)
             old = _without(old, covered, soft)
             fresh = (before.views.times_s[:, None] - times_s).abs().amin(1) > 1e-3
-            new = witnessed(_kept_alive(new, back, covers), back, same & fresh[back.view], fresh)
+            new = witnessed(_kept_alive(new, back, covers), back, same & fresh[back.view], changed, fresh)
+            if state.earlier is not None:
+                new = _asked_before(new, state.earlier, gate)
             # Who speaks for what is gone stays: who might take over from it need not know of that.
             heirs = torch.zeros_like(new.cell).index_add(0, back.token, covers.long()) > 0
             new = replace(new, cell=torch.where(heirs, -1, new.cell))
@@ -170,21 +166,26 @@ def fuse_window(
         unseen=torch.where(held.inside, torch.zeros_like(old.unseen), old.unseen + 1.0),
         cell=torch.full_like(old.cell, -1),
     )
+    if before is not None:
+        new = replace(new, earlier=remembered(before, state.earlier))
     least = _GONE if soft else 0.5
     return State.concat([old.select((old.presence > least) & ~floats), new.select(new.presence > least)])
 
 
-def _plain(depth: DepthMaps) -> DepthMaps:
-    """Off the graph, without what only training needs."""
-    return DepthMaps(depth.inverse.detach(), depth.log_error.detach(), depth.sky.detach(), depth.inverse[:0])
+def _asked_before(new: State, earlier: Memory, gate: Gate) -> State:
+    """New tokens with what views of windows long past say of them: they stand, but were they there then?"""
+    back = hold(new.tokens, earlier.views, earlier.depth)
+    same, changed, _, _ = judge(new, back, earlier.views, gate, soft=False)
+    return witnessed(new, back, same, changed, torch.ones_like(earlier.views.cameras, dtype=torch.bool))
 
 
-def judge(state: State, held: Held, views: Views, gate: Gate, soft: bool) -> tuple[Tensor, Tensor, Tensor]:
+def judge(state: State, held: Held, views: Views, gate: Gate, soft: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Put the pairs that come close before the gate.
 
     Returns:
-        (same [P] bool: the view shows the token's surface while it may be there; covers [P] bool: and the token speaks
-        for the place; covered [V * H/4 * W/4]: how much of each patch of the views tokens speak for).
+        (same [P] bool: the view shows the token's surface while it may be there; changed [P] bool: it shows a surface
+        in the token's place, of quite another color; covers [P] bool: the same, and the token speaks for the place;
+        covered [V * H/4 * W/4]: how much of each patch of the views tokens speak for).
     """
     tokens = state.tokens
     allowed = (held.time_s > tokens.since_s[held.token]) & (held.time_s < tokens.until_s[held.token])
@@ -201,20 +202,34 @@ def judge(state: State, held: Held, views: Views, gate: Gate, soft: bool) -> tup
     alive |= (eye - tokens.eye[token]).norm(dim=1) < tokens.way_m[token]
     speaks = torch.sigmoid(same) * torch.sigmoid(-better) if soft else ((same > 0) & (better <= 0)).float()
     area = torch.exp(2.0 * finer.clamp(max=0.0)) * state.presence[token].detach() * alive
-    found, covers = torch.zeros_like(allowed), torch.zeros_like(allowed)
+    found, changed, covers = (torch.zeros_like(allowed) for _ in range(3))
+    changed[close] = (facts.error < 1.0) & (facts.residual.abs() < depth_tolerance(finer)) & (unlike > _CHANGED)
     found[close] = same > 0
     covers[close] = (same > 0) & (better <= 0) & alive
     patches = (len(views), views.size[0] // PATCH, views.size[1] // PATCH)
-    return found, covers, spread(held.view[close], held.xy[close], speaks * area, patches)
+    return found, changed, covers, spread(held.view[close], held.xy[close], speaks * area, patches)
 
 
 def _kept_alive(state: State, held: Held, covers: Tensor) -> State:
-    """Who speaks for a place in a view lives at that time."""
-    mid_s, _ = life_spans(state.gaussians, state.tokens)
-    apart = (held.time_s - mid_s[held.token]).abs() * covers
-    least = torch.zeros_like(mid_s).scatter_reduce(0, held.token, apart, "amax") / _ALIVE
-    sigma = torch.maximum(state.gaussians.time_sigma, for_gaussians(least, state.tokens.of_gaussian))
-    return replace(state, gaussians=state.gaussians.replace(time_sigma=sigma))
+    """Who speaks for a place in a view lives at that time; to the other side of its middle it ends as it did."""
+    mid_s, sigma_s = life_spans(state.gaussians, state.tokens)
+    token, time_s = held.token[covers], held.time_s[covers]
+    low = mid_s.scatter_reduce(0, token, time_s, "amin")
+    high = mid_s.scatter_reduce(0, token, time_s, "amax")
+    longer = (high > mid_s + _ALIVE * sigma_s) | (low < mid_s - _ALIVE * sigma_s)
+    owner = state.tokens.of_gaussian
+    theirs = for_gaussians(longer.float(), owner) > 0
+    gaussians = state.gaussians
+    mid, reach = gaussians.time_mid, _ALIVE * gaussians.time_sigma
+    low = torch.minimum(for_gaussians(low, owner), mid - reach)
+    high = torch.maximum(for_gaussians(high, owner), mid + reach)
+    return replace(
+        state,
+        gaussians=gaussians.replace(
+            time_mid=torch.where(theirs, 0.5 * (low + high), mid),
+            time_sigma=torch.where(theirs, 0.5 * (high - low) / _ALIVE, gaussians.time_sigma),
+        ),
+    )
 
 
 def _without(state: State, covered: Tensor, soft: bool) -> State:
@@ -228,17 +243,18 @@ def _without(state: State, covered: Tensor, soft: bool) -> State:
 
 
 @torch.no_grad()
-def witnessed(state: State, held: Held, same: Tensor, fresh: Tensor) -> State:
+def witnessed(state: State, held: Held, same: Tensor, changed: Tensor, fresh: Tensor) -> State:
     """Tokens with what views say of them: support, times, and when something was seen through them.
 
     Args:
         same: [P] bool, pairs of a fresh view and a token whose surface it shows.
+        changed: [P] bool, pairs of which the view shows something else in the token's place.
         fresh: [V] bool, views that had not been asked yet.
     """
     tokens = state.tokens
     ones = torch.ones_like(held.error)
     looks = held.asked & fresh[held.view]
-    against = held.through & fresh[held.view]
+    against = (held.through | changed) & fresh[held.view]
     # A view from afar sees through things by mistake: it counts by how near it is.
     weight = torch.exp(held.finer.clamp(max=0.0))
     votes = torch.zeros_like(tokens.support).index_add(0, held.token, weight * (against.float() - same.float()))

@@ -8,9 +8,10 @@ from torch import Tensor
 from jwmtool.artifacts.tokens import NEVER_S, Tokens
 from jwmtool.gaussians.model import STATIC_SIGMA_S, Gaussians
 from jwmtool.worldrec.retell import for_gaussians
-from jwmtool.worldrec.scene_cover import HALF, coarse, surfaces, trusted
+from jwmtool.worldrec.scene_cover import GONE, HALF, coarse, surfaces, trusted
 
 STATIC_AFTER_S = 1.0  # what lives so long (standard deviation) and was never seen through stays for all time
+_STATIC_WAY_M = 5.0  # and whose depth is good enough from so far aside
 _LONGEST_PX = 3.0
 _SHORTEST_S = 0.02
 
@@ -35,10 +36,12 @@ def ended(gaussians: Gaussians, tokens: Tokens, was: Tokens) -> Gaussians:
     low = 0.5 * (first + since)
     high = torch.where(ends, 0.5 * (last + until), torch.maximum(last, 2.0 * mid - low))
     low = torch.where(begins, low, torch.minimum(first, 2.0 * mid - high))
-    short = (0.5 * (high - low) / HALF).clamp(min=_SHORTEST_S)
+    center = 0.5 * (low + high)
+    short = torch.minimum(0.5 * (high - low) / HALF, torch.minimum(center - since, until - center) / GONE)
+    short = short.clamp(min=_SHORTEST_S)
     news = (until < was.until_s[rows]) | (since > was.since_s[rows])
     cut = standing & news & (short < sigma)
-    mid, sigma = torch.where(cut, 0.5 * (low + high), mid), torch.where(cut, short, sigma)
+    mid, sigma = torch.where(cut, center, mid), torch.where(cut, short, sigma)
     return gaussians.replace(
         time_mid=gaussians.time_mid.index_copy(0, theirs, mid),
         time_sigma=gaussians.time_sigma.index_copy(0, theirs, sigma),
@@ -55,7 +58,11 @@ def everlasting(gaussians: Gaussians, tokens: Tokens, known: Tensor | None = Non
         known: [Q] bool, tokens that are known to have been there at times far apart, however short they live.
     """
     seen = surfaces(gaussians, tokens)
-    lasting = trusted(tokens) & ((seen.sigma_s >= STATIC_AFTER_S) | (known if known is not None else False))
+    lasting = (
+        trusted(tokens)
+        & (tokens.way_m >= _STATIC_WAY_M)
+        & ((seen.sigma_s >= STATIC_AFTER_S) | (known if known is not None else False))
+    )
     lasting &= ~coarse(seen, lasting)
     longest = for_gaussians(_LONGEST_PX * tokens.footprint_m * lasting, tokens.of_gaussian)
     stays = gaussians.scales.amax(1) < longest

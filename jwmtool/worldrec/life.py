@@ -27,12 +27,16 @@ def lifetime(views: Views, depth: DepthMaps, pixels: Pixels, inverse: Tensor, ev
     sure = torch.where(confirmed(evidence), evidence.apart_s.abs(), torch.zeros_like(evidence.apart_s)).amax(1)
     ends = torch.maximum(sure, 0.5 * against(evidence))
     error = nearest(depth.log_error[:, None], pixels.view, pixels.xy)[:, 0].clamp(-5.0, 1.0).exp()
-    centers = views.scene_from_cam[:, :3, 3]
-    way = (centers.amax(0) - centers.amin(0)).norm()
-    speed = way / (views.times_s.max() - views.times_s.min()).clamp(min=0.1)
-    drift = error * views.Ks[pixels.view, 0, 0] * inverse.detach() * speed.clamp(min=0.1)  # px a second
+    drift = error * views.Ks[pixels.view, 0, 0] * inverse.detach() * mean_speed(views)  # px a second
     life = torch.minimum(torch.minimum(LONG * sure, ends), DRIFT_PX / drift)
     return torch.maximum(life, BETWEEN * gaps(views)[pixels.view])
+
+
+def mean_speed(views: Views) -> Tensor:
+    """[] m/s of the ego in the window, and at least 0.1."""
+    centers = views.scene_from_cam[:, :3, 3]
+    way = (centers.amax(0) - centers.amin(0)).norm()
+    return (way / (views.times_s.max() - views.times_s.min()).clamp(min=0.1)).clamp(min=0.1)
 
 
 def confirmed(evidence: Evidence) -> Tensor:

@@ -18,7 +18,7 @@ TRUST = 0.75  # share of the pictures that looked at a token, and one more, that
 _NEIGHBORS = 8
 _SAME_COLOR = 0.2  # exposure differs from drive to drive
 _ENOUGH = 0.5  # of a patch
-HALF = 1.18  # standard deviations at which a normal curve is at half its height
+HALF, GONE = 1.18, 2.45  # standard deviations at which a normal curve is at half its height, and at a twentieth
 
 
 def trusted(tokens: Tokens) -> Tensor:
@@ -63,13 +63,17 @@ def surfaces(gaussians: Gaussians, tokens: Tokens) -> Surfaces:
 
 @torch.no_grad()
 def life_spans(gaussians: Gaussians, tokens: Tokens) -> tuple[Tensor, Tensor]:
-    """[Q] middle and [Q] standard deviation of the lives of each token's Gaussians, seconds; means, in logs."""
+    """[Q] middle and [Q] standard deviation of the lives of each token's Gaussians, seconds; means, in logs.
+
+    A token without Gaussians never lives: 0 and 0.
+    """
     rows = (tokens.of_gaussian >= 0).nonzero()[:, 0]
     owner = tokens.of_gaussian[rows].long()
-    count = torch.bincount(owner, minlength=len(tokens)).clamp(min=1)
+    number = torch.bincount(owner, minlength=len(tokens))
+    count = number.clamp(min=1)
     mid = torch.zeros_like(tokens.support).index_add(0, owner, gaussians.time_mid[rows]) / count
     log = torch.zeros_like(tokens.support).index_add(0, owner, gaussians.time_sigma[rows].log()) / count
-    return mid, log.exp()
+    return mid, log.exp() * (number > 0)
 
 
 def coarse(seen: Surfaces, lasting: Tensor) -> Tensor:

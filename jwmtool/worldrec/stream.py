@@ -22,6 +22,7 @@ from jwmtool.worldrec.fusion import State, fuse_window
 from jwmtool.worldrec.holding import in_view
 from jwmtool.worldrec.lasting import everlasting
 from jwmtool.worldrec.model import WorldRec
+from jwmtool.worldrec.path import EgoPath, within_way
 from jwmtool.worldrec.plan import Key, Part, windows_of
 from jwmtool.worldrec.reconstruction import Reconstruction
 from jwmtool.worldrec.scene_cover import life_spans
@@ -104,13 +105,14 @@ class Stream:
         """
         size = working_size(clip, self.model.config.pixels)
         parts = windows_of(clip, keys, window_s)
+        path = EgoPath.of(clip, self.time_origin_us)
         for done, part in enumerate(parts):
             if tick is not None:
                 tick(done, len(parts))
             world_from_window = se3.orthonormalized(clip.frames[part.middle].world_from_rig)
             shown = part.before + part.own + part.after
             views = load_views(clip, shown, se3.inverse(world_from_window), self.time_origin_us, size).to(self.device)
-            found = without_faint(self.model(views))
+            found = within_way(without_faint(self.model(views)), views, path)
             self._move_to(world_from_window)
             self._thaw(views)
             self._add(found, views, part)

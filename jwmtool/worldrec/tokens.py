@@ -22,6 +22,7 @@ from jwmtool.worldrec.views import Views
 
 MOVES_MPS = 0.5  # slower is standing
 APART = 0.15  # log distance from the query's own surface: another one
+UNLIKE = 0.15  # mean difference of color, sRGB: another one
 
 
 def window_tokens(views: Views, reconstruction: Reconstruction, own: Tensor) -> tuple[Gaussians, Tokens, Tensor]:
@@ -84,7 +85,9 @@ def window_tokens(views: Views, reconstruction: Reconstruction, own: Tensor) -> 
 
 
 def other_surfaces(gaussians: Gaussians, tokens: Tokens) -> tuple[Tokens, Tensor]:
-    """Tokens of Gaussians that lie before or behind their own token's surface.
+    """Tokens of Gaussians that lie before or behind their own token's surface, or on it in quite another color.
+
+    What a view confirms of a token is its middle: the rest of its patch may show the edge of what drives by.
 
     Returns:
         (their tokens, `of_gaussian` counting the given ones first; which of those each came from).
@@ -92,10 +95,12 @@ def other_surfaces(gaussians: Gaussians, tokens: Tokens) -> tuple[Tokens, Tensor
     owner = tokens.of_gaussian.long()
     eye, anchor = tokens.eye[owner], tokens.anchor[owner]
     far = (gaussians.means - eye).norm(dim=1) / (anchor - eye).norm(dim=1)
-    side = (far.log() > APART).long() - (far.log() < -APART).long()
+    color = 0.5 + C0 * gaussians.sh[:, 0]
+    unlike = (color - tokens.color[owner]).abs().mean(1) > UNLIKE
+    side = torch.where(far.log() > APART, 1, torch.where(far.log() < -APART, 2, 3 * unlike.long()))
     rows = (side != 0).nonzero()[:, 0]
-    keys, group = torch.unique(owner[rows] * 2 + (side[rows] > 0), return_inverse=True)
-    query = keys // 2
+    keys, group = torch.unique(owner[rows] * 4 + side[rows], return_inverse=True)
+    query = keys // 4
     count = torch.bincount(group, minlength=len(keys)).float()
 
     def mean(values: Tensor) -> Tensor:
@@ -109,7 +114,7 @@ def other_surfaces(gaussians: Gaussians, tokens: Tokens) -> tuple[Tokens, Tensor
     found = replace(
         own,
         anchor=anchor,
-        color=mean(0.5 + C0 * gaussians.sh[:, 0]),
+        color=mean(color),
         footprint_m=own.footprint_m * scale,
         way_m=own.way_m * scale,
         of_gaussian=of_gaussian,
