@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import jwmtool
-from jwmtool.artifacts.weights import load_weights, read_metadata, weights_file
+from jwmtool.artifacts.weights import load_weights, read_config
 from jwmtool.errors import InputError
 from jwmtool.worldrec.config import WorldRecConfig
 from jwmtool.worldrec.model import WorldRec, build_model
@@ -35,10 +35,7 @@ def load_model(path: Path, device: str = "cpu") -> WorldRec:
     Raises:
         InputError: there are no weights, they are damaged, or they are another network's.
     """
-    file = weights_file(path)
-    config = read_metadata(file).get("config")
-    if not isinstance(config, dict):
-        raise InputError(file, "weights of WorldRec (with its config)", "another network's")
+    config, file = read_config(path, "WorldRec", ["worldrec", None])
     model = build_model(WorldRecConfig.from_dict(config, file))
     load_weights(model, file)
     return model.to(device).eval()

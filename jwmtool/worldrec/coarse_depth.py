@@ -23,7 +23,6 @@ from jwmtool.worldrec.views import Views
 
 Scored = Callable[[Tensor], tuple[Tensor, Tensor]]  # from inverse depths to what `matching_scores` says of them
 FINE = (-1.5, -1.07, -0.64, -0.21, 0.21, 0.64, 1.07, 1.5)  # steps of the coarse planes about the coarse depth
-FINE_NEIGHBORS = 2  # the best: near the right depth a third tells nothing new
 _TRUST = 14.0  # what a perfect correlation adds to a plane's logit before any training
 _LIDAR = 40.0
 
@@ -68,7 +67,7 @@ class CoarseDepth(nn.Module):
         def fine_scores(inverse: Tensor) -> tuple[Tensor, Tensor]:
             learned = grouped_unit(self.match_half(pyramid[0]), groups)
             matched = torch.cat([learned, texture(views.images, 2)], 1)
-            few = slice(FINE_NEIGHBORS)
+            few = slice(self.config.fine_neighbors)
             return matching_scores(views, matched, groups, index[:, few], valid[:, few], inverse, cells_first=True)
 
         logits, extra = self._sweep(views, pyramid[1], coarse_scores)

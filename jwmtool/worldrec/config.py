@@ -21,7 +21,7 @@ class WorldRecConfig:
         method: `sparse` scene queries, or `pixel`: a Gaussian for each pixel, the design of its rivals.
         widths: channels of the encoder at strides 2, 4, 8, 16; blocks: residual blocks at each.
         planes: inverse-depth planes of the sweep, from infinity to `nearest_m`.
-        neighbors: views that each view is matched with.
+        neighbors: views that each view is matched with; fine_neighbors: the best of them, near the right depth.
         match_channels, match_groups: of the learned matching features.
         channels: of a scene query; layers: of aggregation; gather_views: views that a query looks into.
         detail: mean difference in sRGB that a patch may lose to a coarser lattice: eight Gaussians, four or one.
@@ -40,6 +40,7 @@ class WorldRecConfig:
     planes: int = 40
     nearest_m: float = 2.5
     neighbors: int = 3
+    fine_neighbors: int = 2
     match_channels: int = 16
     match_groups: int = 4
     channels: int = 64
@@ -83,11 +84,11 @@ class WorldRecConfig:
 CONFIGS = {
     "mini": WorldRecConfig(),
     "base": WorldRecConfig(
-        widths=(48, 96, 192, 256), blocks=(2, 3, 4, 4), planes=64, neighbors=4, match_channels=32, channels=192,
-        layers=4, gather_views=16, sky_size=256, pixels=200_000,
+        widths=(48, 96, 192, 256), blocks=(2, 3, 4, 4), planes=64, neighbors=4, fine_neighbors=3, match_channels=32,
+        channels=192, layers=4, gather_views=16, sky_size=256, pixels=200_000,
     ),
     "full": WorldRecConfig(
-        widths=(96, 192, 384, 768), blocks=(3, 4, 9, 9), planes=96, neighbors=6, match_channels=64, match_groups=8,
-        channels=512, layers=4, gather_views=24, sky_size=512, pixels=600_000,
+        widths=(96, 192, 384, 768), blocks=(3, 4, 9, 9), planes=96, neighbors=6, fine_neighbors=4, match_channels=64,
+        match_groups=8, channels=512, layers=4, gather_views=24, sky_size=512, pixels=600_000,
     ),
 }  # fmt: skip

@@ -15,7 +15,7 @@ from torch import nn
 
 from jwmtool.errors import UsageError
 from jwmtool.worldrec.aggregation import QUERIES_AT_ONCE, WINDOW
-from jwmtool.worldrec.coarse_depth import FINE, FINE_NEIGHBORS
+from jwmtool.worldrec.coarse_depth import FINE
 from jwmtool.worldrec.config import CONFIGS, WorldRecConfig
 from jwmtool.worldrec.cover import PATCH
 from jwmtool.worldrec.features import TEXTURE
@@ -104,7 +104,7 @@ def operations(model: WorldRec, window: Window) -> dict[str, int]:
             found[name.partition(".")[0]] += 2 * layer.weight.numel() * places(name, config, window)
     channels = config.match_channels + TEXTURE
     near = min(config.neighbors, window.views - 1)
-    looks = near * config.planes / 16 + min(near, FINE_NEIGHBORS) * len(FINE) / 4  # for each pixel
+    looks = near * config.planes / 16 + min(near, config.fine_neighbors) * len(FINE) / 4  # for each pixel
     found["sweep"] = round(_SAMPLE * channels * looks * window.pixels)
     if config.method == "sparse":
         found["aggregation"] += 4 * WINDOW * config.channels * window.queries * config.layers
