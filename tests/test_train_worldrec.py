@@ -24,7 +24,8 @@ from jwmtool.training.loop import train
 from jwmtool.training.run import Run
 from jwmtool.training.settings import TrainSettings
 from jwmtool.training.worldrec.clips import gather
-from jwmtool.training.worldrec.recipe import Recipe, check_record, chosen_config, config_of_run, write_record
+from jwmtool.training.worldrec.plan import plan_worldrec, record_of
+from jwmtool.training.worldrec.recipe import Recipe, chosen_config
 from jwmtool.training.worldrec.task import WorldRecTask, build_worldrec
 from jwmtool.worldrec.config import CONFIGS, WorldRecConfig
 
@@ -136,23 +137,24 @@ def test_the_record_of_a_run_notices_other_clips(worlds: Path, tmp_path: Path) -
     shutil.copytree(worlds, mine)
     data = gather([mine])
     with pytest.raises(UsageError, match="leave --resume out"):
-        check_record(tmp_path / "run", data, Recipe())
+        record_of(CONFIG, data, Recipe()).check(tmp_path / "run")
     (tmp_path / "run").mkdir()
-    write_record(tmp_path / "run", CONFIG, data, Recipe(seed=3), {"argv": ["jwm"]})
-    assert config_of_run(tmp_path / "run") == CONFIG
-    check_record(tmp_path / "run", gather([mine]), Recipe(seed=3))
-    with pytest.raises(InputError, match="--seed that this training began with"):
-        check_record(tmp_path / "run", data, Recipe(seed=4))
+    record_of(CONFIG, data, Recipe(seed=3)).write(tmp_path / "run", {"argv": ["jwm"]})
+    plan = plan_worldrec(Run(tmp_path / "run", max_steps=1, resume=True), data, None, None, "full", 3)
+    assert plan.task.config == CONFIG.to_dict()
+    record_of(CONFIG, gather([mine]), Recipe(seed=3)).check(tmp_path / "run")
+    with pytest.raises(InputError, match="--stage and --seed that this training began with"):
+        record_of(CONFIG, data, Recipe(seed=4)).check(tmp_path / "run")
     document = json.loads((tmp_path / "run" / "data.json").read_text())
     assert document["provenance"] == [{"argv": ["jwm"]}] and document["recipe"]["weights"]["photometric"] == 1.0
     assert len(document["training"][0]) == 3 and len(document["training"][0][0]["sha256"]) == 64
     file = data.training[0][0].folder / "clip.json"
     file.write_text(file.read_text().replace('"name": "city', '"name": "City'))
     with pytest.raises(InputError, match=r"1 changed \(.*city-000000\) under training"):
-        check_record(tmp_path / "run", gather([mine]), Recipe(seed=3))
+        record_of(CONFIG, gather([mine]), Recipe(seed=3)).check(tmp_path / "run")
     shutil.rmtree(file.parent)
     with pytest.raises(InputError, match="1 missing"):
-        check_record(tmp_path / "run", gather([mine]), Recipe(seed=3))
+        record_of(CONFIG, gather([mine]), Recipe(seed=3)).check(tmp_path / "run")
 
 
 def test_which_network_is_meant() -> None:

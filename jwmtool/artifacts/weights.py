@@ -6,7 +6,7 @@ Foreign files (diffusers', say) read as well; they have no `jwm` metadata.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,26 @@ def read_metadata(path: Path) -> dict[str, Any]:
     """The metadata alone; errors as `read_weights`."""
     with _opened(path) as file:
         return _metadata(path, file.metadata())
+
+
+def read_config(path: Path, model: str, kinds: Collection[str | None]) -> tuple[dict[str, Any], Path]:
+    """The config of the network whose weights a user means, and their file (see `weights_file`).
+
+    Args:
+        model: what a message calls it.
+        kinds: of networks, under the metadata key `task`, without the stage that may follow a dash; None: untold.
+
+    Raises:
+        InputError: no or damaged weights, those of another network, or they tell no config.
+    """
+    file = weights_file(path)
+    metadata = read_metadata(file)
+    task, config = metadata.get("task"), metadata.get("config")
+    kind = task.partition("-")[0] if isinstance(task, str) else task
+    if kind not in kinds or not isinstance(config, dict):
+        found = "no such config" if kind is None or kind in kinds else f"weights of {task}"
+        raise InputError(file, f"weights of {model} (with its config)", found)
+    return config, file
 
 
 def load_weights(model: nn.Module, path: Path, parts: Sequence[str] = ()) -> dict[str, Any]:

@@ -14,6 +14,7 @@ EXAMPLES = (
     "jwm info scene.h5 --json",
     "jwm info --system",
     "jwm info --config worldrec-full",
+    "jwm info --config worldgen-wan-1.3b",
 )
 
 
@@ -38,8 +39,9 @@ def run(
 ) -> None:
     """Describe clips, scenes and exports, with --system this machine, or with --config a network.
 
-    The facts go to stdout as a table, or with --json as one object a line. Networks are worldrec-mini, worldrec-base
-    and worldrec-full; their weights are not made, so that any machine can tell of the largest.
+    The facts go to stdout as a table, or with --json as one object a line. Networks are worldrec-mini, -base and
+    -full, and worldgen-mini, -base, -wan-1.3b and -wan-5b; their weights are not made, so that any machine can tell of
+    the largest.
     """
     from jwmtool.artifacts.atomic import check_output
     from jwmtool.cli.parsing import read_paths
@@ -54,9 +56,7 @@ def run(
 
         return _show("system", system_info(), json)
     if config is not None:
-        from jwmtool.worldrec.size import describe_config
-
-        return _show(config, describe_config(config), json)
+        return _show(config, _describe_network(config), json)
     paths = read_paths(artifacts or [])
     if sheet is not None:
         if len(paths) != 1:
@@ -68,6 +68,23 @@ def run(
         from jwmtool import console
 
         console.notice(f"wrote {sheet}")
+
+
+def _describe_network(name: str) -> dict[str, Any]:
+    from jwmtool.errors import UsageError
+    from jwmtool.worldgen.config import CONFIGS as WORLDGEN
+    from jwmtool.worldrec.config import CONFIGS as WORLDREC
+
+    if name in [f"worldgen-{size}" for size in WORLDGEN]:
+        from jwmtool.worldgen.size import describe_config
+
+        return describe_config(name)
+    if name in [f"worldrec-{size}" for size in WORLDREC]:
+        from jwmtool.worldrec.size import describe_config
+
+        return describe_config(name)
+    known = [*(f"worldgen-{size}" for size in WORLDGEN), *(f"worldrec-{size}" for size in WORLDREC)]
+    raise UsageError(f"--config: expected {', '.join(known)}, found {name!r}")
 
 
 def _describe(path: Path, sheet: Path | None, force: bool) -> dict[str, Any]:

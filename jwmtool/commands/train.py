@@ -12,12 +12,19 @@ from jwmtool.cli.options import DURATION, Device, DryRun, Force, Output, Quiet, 
 EXAMPLES = (
     "jwm train worldrec --data worlds/ --budget 2h -o run/",
     "jwm train worldrec --data worlds/ --data clip/ --stage depth --max-steps 2000 --batch 4 -o run/",
+    "jwm train autoencoder --data worlds/ --data clip/ --budget 2h -o run/",
 )
+_BATCH = {"worldrec": 4, "autoencoder": 16}
+_LR = {"worldrec": 3e-4, "autoencoder": 1e-3}
 
 
 def run(
     model: Annotated[
-        Literal["worldrec"], typer.Argument(metavar="MODEL", help="worldrec: pictures in, a Gaussian scene out.")
+        Literal["worldrec", "autoencoder"],
+        typer.Argument(
+            metavar="MODEL",
+            help="worldrec: pictures in, a Gaussian scene out; autoencoder: pictures to latents, and back.",
+        ),
     ],
     data: Annotated[
         list[Path],
@@ -39,19 +46,28 @@ def run(
     ] = None,
     config: Annotated[
         str | None,
-        typer.Option("--config", metavar="NAME", help="mini, base or full.", show_default="mini, or that of --init"),
+        typer.Option(
+            "--config",
+            metavar="NAME",
+            help="mini, base or full; of the autoencoder: mini, mini8 or base.",
+            show_default="mini, or that of --init",
+        ),
     ] = None,
     method: Annotated[
         Literal["sparse", "pixel"] | None,
-        typer.Option("--method", help="sparse scene queries, or a Gaussian a pixel.", show_default="sparse"),
+        typer.Option(
+            "--method", help="Of worldrec: sparse scene queries, or a Gaussian a pixel.", show_default="sparse"
+        ),
     ] = None,
     stage: Annotated[
-        Literal["depth", "full", "gate"],
+        Literal["depth", "full", "gate"] | None,
         typer.Option(
             "--stage",
-            help="depth: coarse depth alone, a fast start for a full training by --init; gate: fusion's, at last.",
+            help="Of worldrec. depth: coarse depth alone, a fast start for a full training by --init; "
+            "full: the default; gate: fusion's, at last.",
+            show_default=False,
         ),
-    ] = "full",
+    ] = None,
     budget_s: Annotated[
         float | None,
         typer.Option("--budget", **DURATION, help="Time to spend; the learning rate falls over it."),
@@ -65,14 +81,32 @@ def run(
         typer.Option(
             "--init",
             metavar="PATH",
-            help="Start from weights: a file, a shipped model or another run; of another method: from what both share.",
+            help="Start from weights: a file, a shipped model or another run; of another method (worldrec): from what "
+            "both share.",
         ),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a run that was interrupted; give the same flags again.")
     ] = False,
-    batch: Annotated[int, typer.Option("--batch", min=1, metavar="N", help="Windows a step, of all ranks.")] = 4,
-    lr: Annotated[float, typer.Option("--lr", metavar="X", help="Learning rate after warm-up.")] = 3e-4,
+    batch: Annotated[
+        int | None,
+        typer.Option(
+            "--batch",
+            min=1,
+            metavar="N",
+            help="Windows (worldrec, 4 by default) or pictures (autoencoder, 16) a step, of all ranks.",
+            show_default=False,
+        ),
+    ] = None,
+    lr: Annotated[
+        float | None,
+        typer.Option(
+            "--lr",
+            metavar="X",
+            help="Learning rate after warm-up, by default 0.0003 (worldrec) or 0.001 (autoencoder).",
+            show_default=False,
+        ),
+    ] = None,
     precision: Annotated[Literal["fp32", "bf16"], typer.Option("--precision", help="bf16 is for CUDA.")] = "fp32",
     eval_every_s: Annotated[
         float,
@@ -106,37 +140,34 @@ def run(
     from jwmtool.training.run import Run
     from jwmtool.training.settings import TrainSettings
     from jwmtool.training.worldrec.clips import gather
-    from jwmtool.training.worldrec.recipe import (
-        Recipe,
-        check_record,
-        chosen_config,
-        config_of_run,
-        config_of_weights,
-        write_record,
-    )
-    from jwmtool.training.worldrec.task import WorldRecTask
 
-    # Other models will each make their task here; all that is above and below is theirs as well.
+    if model != "worldrec":
+        for flag, value in (("--method", method), ("--stage", stage)):
+            if value is not None:
+                raise UsageError(f"{flag} {value}: only worldrec has it, not the {model}; leave it out")
+    batch, lr = _BATCH[model] if batch is None else batch, _LR[model] if lr is None else lr
     settings = TrainSettings(batch=batch, lr=lr, precision=precision, eval_every_s=eval_every_s, seed=seed)
     used_device = resolve_device(device)
     if not (resume or force) and latest_state(output) is not None:
         raise OutputExistsError(output)
-    given = config_of_run(output) if resume else config_of_weights(init) if init is not None else None
-    network = chosen_config(config, method, given)
-    other = init if given is not None and network.method != given.method else None  # weights of another method
-    if resume and given is not None and network.method != given.method:
-        raise UsageError(f"--resume: expected --method {given.method}, as the run began, found {network.method}")
-    asked = Run(output, used_device, budget_s, max_steps, resume, None if other else init)
+    asked = Run(output, used_device, budget_s, max_steps, resume, init)
     clips = gather(read_paths(data), held_out or ())
+    if model == "worldrec":
+        from jwmtool.training.worldrec.plan import plan_worldrec
+
+        plan = plan_worldrec(asked, clips, config, method, stage or "full", seed)
+    else:
+        from jwmtool.training.autoencoder.plan import plan_autoencoder
+
+        plan = plan_autoencoder(asked, clips, config, seed)
     if dry_run:
         return would(reads=[*data, *(held_out or ()), *([init] if init else ())], writes=[output])
-    recipe = Recipe.of(network, stage, seed)
     if resume:
-        check_record(output, clips, recipe)
+        plan.check(output)
     else:
         remove_run(output)
-        write_record(output, network, clips, recipe, record(invocation(), seed=seed, device=used_device))
-    result = train(WorldRecTask(network, clips, recipe, shared_from=other), settings, asked)
+        plan.write(output, record(invocation(), seed=seed, device=used_device))
+    result = train(plan.task, settings, plan.run)
     if os.environ.get("RANK", "0") == "0":  # of torchrun's processes one speaks
         console.emit(str(output))
     if not result.finished:

@@ -114,6 +114,8 @@ def shard(model: nn.Module, ranks: Ranks) -> None:
     """
     if ranks.world_size == 1:
         return
+    # Weights in channels-last order, which are faster on a CPU, cannot be sharded.
+    model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     mesh = init_device_mesh(ranks.device.type, (ranks.world_size,))
     for block in [*_blocks(model), model]:
         # Also the root gives its parameters back after forward: evaluation leaves none gathered, so that what is

@@ -5,10 +5,22 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
+from itertools import count, islice
 from typing import TypeVar
 
 T = TypeVar("T")
+
+_THREADS = 2
+
+
+def sample_batches(
+    load: Callable[[int], T], start_index: int, size: int, rank: int, world_size: int
+) -> Iterator[list[T]]:
+    """Lists of `size` of a rank's samples without end, read ahead; see `Task.batches`."""
+    numbers = count(start_index + rank, world_size)
+    samples = prefetched(load, numbers, _THREADS, max(size, _THREADS) + _THREADS)
+    while True:
+        yield [next(samples) for _ in range(size)]
 
 
 def prefetched(load: Callable[[int], T], numbers: Iterable[int], threads: int, ahead: int) -> Iterator[T]:

@@ -1,25 +1,18 @@
-"""How WorldRec is trained, and what a run folder tells of it: `data.json`."""
+"""How WorldRec is trained, and which network a user means."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from jwmtool.artifacts.atomic import atomic_file
-from jwmtool.artifacts.json_file import read_json
 from jwmtool.artifacts.weights import read_metadata, weights_file
 from jwmtool.errors import InputError, UsageError
 from jwmtool.training.worldrec.augment import Augmentation
-from jwmtool.training.worldrec.clips import Data
 from jwmtool.training.worldrec.loss import LossWeights
 from jwmtool.training.worldrec.windows import Sampling
 from jwmtool.worldrec.config import CONFIGS, WorldRecConfig
-
-FILE = "data.json"
-FORMAT, VERSION = "jwm-training-data", "1.0"
 
 Stage = Literal["depth", "full", "gate"]
 
@@ -89,72 +82,3 @@ def config_of_weights(init: Path) -> WorldRecConfig | None:
         raise InputError(file, "weights of worldrec", f"weights of {metadata['task']}")
     told = metadata.get("config")
     return WorldRecConfig.from_dict(told, file) if isinstance(told, Mapping) else None
-
-
-def config_of_run(folder: Path) -> WorldRecConfig:
-    """The network of a run that is to go on.
-
-    Raises:
-        UsageError: no run there. InputError: its data.json is damaged.
-    """
-    told = _read(folder).get("config")
-    if not isinstance(told, Mapping):
-        raise InputError(folder / FILE, "the network's config", repr(told))
-    return WorldRecConfig.from_dict(told, folder / FILE)
-
-
-def write_record(folder: Path, config: WorldRecConfig, data: Data, recipe: Recipe, made: Mapping[str, Any]) -> None:
-    """Write what a run trains on, and how. Every rank may: all write the same.
-
-    Args:
-        made: provenance.
-    """
-    with atomic_file(folder / FILE, force=True) as temporary:
-        told: dict[str, Any] = {"format": FORMAT, "version": VERSION, "model": "worldrec", "config": config.to_dict()}
-        told |= {"recipe": asdict(recipe), **data.document(), "provenance": [dict(made)]}
-        text = json.dumps(told, indent=1)
-        temporary.write_text(text + "\n", encoding="utf-8")
-
-
-def check_record(folder: Path, data: Data, recipe: Recipe) -> None:
-    """See that a run that is to go on has the clips and the recipe that it began with.
-
-    Raises:
-        UsageError: no run there. InputError: data.json is damaged, or others.
-    """
-    then, now = _read(folder), json.loads(json.dumps({"recipe": asdict(recipe), **data.document()}))
-    for key in ("training", "held_out"):
-        if now[key] != then.get(key):
-            expected = "the clips that this training began with (make new ones elsewhere)"
-            raise InputError(folder / FILE, expected, f"{_difference(then.get(key), now[key])} under {key}")
-    if now["recipe"] != then.get("recipe"):
-        raise InputError(folder / FILE, "--stage and --seed that this training began with", "others")
-
-
-def _read(folder: Path) -> dict[str, Any]:
-    path = folder / FILE
-    if not path.is_file():
-        raise UsageError(f"--resume: no unfinished training in {folder}; leave --resume out to start one")
-    document = read_json(path)
-    if document.get("format") != FORMAT or str(document.get("version")).split(".")[0] != VERSION.split(".")[0]:
-        found = f"{document.get('format')} version {document.get('version')}"
-        raise InputError(path, f"{FORMAT} version {VERSION}", found)
-    return document
-
-
-def _difference(then: Any, now: Any) -> str:
-    """How two lists of clips differ, in words; groups count as one list."""
-
-    def flat(value: Any) -> dict[str, str]:
-        rows = [row for item in value or [] for row in (item if isinstance(item, list) else [item])]
-        return {str(row.get("clip")): json.dumps(row, sort_keys=True) for row in rows if isinstance(row, dict)}
-
-    before, after = flat(then), flat(now)
-    new, gone = sorted(after.keys() - before.keys()), sorted(before.keys() - after.keys())
-    changed = sorted(name for name in before.keys() & after.keys() if before[name] != after[name])
-    parts = [
-        f"{len(names)} {word} ({names[0]}{', ...' if len(names) > 1 else ''})"
-        for word, names in (("new", new), ("missing", gone), ("changed", changed))
-        if names
-    ]
-    return ", ".join(parts) or "another order"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from jwmtool.training.worldrec.augment import augment
 from jwmtool.training.worldrec.clips import Data, OpenClips
 from jwmtool.training.worldrec.held_out import held_out_scores, held_out_sheet
 from jwmtool.training.worldrec.loss import reconstruction_loss
-from jwmtool.training.worldrec.prefetch import prefetched
+from jwmtool.training.worldrec.prefetch import sample_batches
 from jwmtool.training.worldrec.recipe import Recipe
 from jwmtool.training.worldrec.sample import Sample, load_sample
 from jwmtool.training.worldrec.windows import draw_window, scored_window
@@ -26,7 +25,6 @@ from jwmtool.worldrec.reconstruction import Reconstruction
 from jwmtool.worldrec.views import Views
 
 SHARED = ("encoder", "depth", "exposure")  # what networks of every method have
-_THREADS = 2  # that read ahead
 
 
 def build_worldrec(config: WorldRecConfig) -> nn.Module:
@@ -76,9 +74,6 @@ class WorldRecTask:
         if self.recipe.stage == "gate":
             network.requires_grad_(False)
             network.gate.requires_grad_(True)  # type: ignore[operator]
-        if torch.distributed.is_initialized():
-            # Weights in channels-last order, which are faster on a CPU, cannot be sharded.
-            network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         return network
 
     def sample(self, index: int) -> Sample:
@@ -97,14 +92,7 @@ class WorldRecTask:
 
     def batches(self, start_index: int, size: int, rank: int, world_size: int) -> Iterator[list[Sample]]:
         """Lists of `size` samples."""
-        steps = (
-            range(first, first + size * world_size, world_size)
-            for first in count(start_index + rank, size * world_size)
-        )
-        threads = _THREADS
-        samples = prefetched(self.sample, chain.from_iterable(steps), threads, max(size, threads) + threads)
-        while True:
-            yield [next(samples) for _ in range(size)]
+        return sample_batches(self.sample, start_index, size, rank, world_size)
 
     def loss(self, model: nn.Module, batch: Any, generator: Generator) -> tuple[Tensor, dict[str, float | Tensor]]:
         """The mean of the windows' losses; a term is the mean over the windows that have it."""

@@ -1,0 +1,1 @@
+"""Video: latents, the transformer that makes them, and streaming it."""
