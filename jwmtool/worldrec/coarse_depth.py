@@ -7,7 +7,6 @@ same head that reads the matching scores, so that how far to believe which is le
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import cast
 
 import torch
@@ -21,7 +20,6 @@ from jwmtool.worldrec.reconstruction import DepthMaps
 from jwmtool.worldrec.sweep import matching_scores
 from jwmtool.worldrec.views import Views
 
-Scored = Callable[[Tensor], tuple[Tensor, Tensor]]  # from inverse depths to what `matching_scores` says of them
 FINE = (-1.5, -1.07, -0.64, -0.21, 0.21, 0.64, 1.07, 1.5)  # steps of the coarse planes about the coarse depth
 _TRUST = 14.0  # what a perfect correlation adds to a plane's logit before any training
 _LIDAR = 40.0
@@ -58,25 +56,14 @@ class CoarseDepth(nn.Module):
     def forward(self, views: Views, pyramid: list[Tensor]) -> DepthMaps:
         """Coarse depth maps of all views; `pyramid` from the Encoder."""
         index, valid = neighbors(views, self.config.neighbors)
-
-        groups = self.config.match_groups
-
-        def coarse_scores(inverse: Tensor) -> tuple[Tensor, Tensor]:
-            return matching_scores(views, self.matching(views, pyramid[1]), groups, index, valid, inverse)
-
-        def fine_scores(inverse: Tensor) -> tuple[Tensor, Tensor]:
-            learned = grouped_unit(self.match_half(pyramid[0]), groups)
-            matched = torch.cat([learned, texture(views.images, 2)], 1)
-            few = slice(self.config.fine_neighbors)
-            return matching_scores(views, matched, groups, index[:, few], valid[:, few], inverse, cells_first=True)
-
-        logits, extra = self._sweep(views, pyramid[1], coarse_scores)
+        logits, extra = self._sweep(views, pyramid[1], index, valid)
         coarse = local_mean(logits, self.step)
         mask = self.quarter_mask(pyramid[1])
         half_images = functional.avg_pool2d(views.images, 2)
         quarter_images = functional.avg_pool2d(views.images, 4)
         raised = raise_twice(torch.stack([coarse, *extra.unbind(1)], 1), mask, quarter_images, half_images)
-        inverse, log_error, sky, mask = self._refine(views, pyramid[0], fine_scores, raised)
+        few = slice(self.config.fine_neighbors)
+        inverse, log_error, sky, mask = self._refine(views, pyramid[0], index[:, few], valid[:, few], raised)
         full = raise_twice(torch.stack([inverse, log_error, sky], 1), mask, half_images, views.images)
         return DepthMaps(full[:, 0].clamp(min=0.0), full[:, 1], full[:, 2], logits)
 
@@ -85,11 +72,13 @@ class CoarseDepth(nn.Module):
         learned = grouped_unit(self.match_quarter(features), self.config.match_groups)
         return torch.cat([learned, texture(views.images, 4)], 1)
 
-    def _sweep(self, views: Views, features: Tensor, scored: Scored) -> tuple[Tensor, Tensor]:
+    def _sweep(self, views: Views, features: Tensor, index: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of the planes [V, D, H/4, W/4]; the log of the error and the sky's logit [V, 2, H/4, W/4]."""
         config = self.config
         planes = torch.arange(config.planes, device=features.device) * self.step
-        scores, seen = scored(planes[None, :, None, None].expand(len(views), -1, *features.shape[2:]))
+        inverse = planes[None, :, None, None].expand(len(views), -1, *features.shape[2:])
+        matched = self.matching(views, features)
+        scores, seen = matching_scores(views, matched, config.match_groups, index, valid, inverse)
         mixed = torch.stack([self._mixed(*one) for one in zip(scores, 0.5 * seen, strict=True)])
         fixed = functional.avg_pool2d(scores[:, -2], 3, stride=1, padding=1, count_include_pad=False)
         lidar, known = lidar_cells(views, 4)
@@ -108,14 +97,16 @@ class CoarseDepth(nn.Module):
         return torch.addmm(last.bias[:, None], last.weight, hidden).reshape(seen.shape)
 
     def _refine(
-        self, views: Views, features: Tensor, scored: Scored, raised: Tensor
+        self, views: Views, features: Tensor, index: Tensor, valid: Tensor, raised: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Inverse depth, log error, sky logit [V, H/2, W/2] and the mask for the last step up."""
         lidar, known = lidar_cells(views, 2)
         center = torch.where(known > 0, lidar, raised[:, 0].clamp(min=0.0))
         offsets = torch.tensor(FINE, device=features.device) * self.step
         inverse = (center.detach()[:, None] + offsets[None, :, None, None]).clamp(min=0.0)
-        scores, seen = scored(inverse)
+        groups = self.config.match_groups
+        matched = torch.cat([grouped_unit(self.match_half(features), groups), texture(views.images, 2)], 1)
+        scores, seen = matching_scores(views, matched, groups, index, valid, inverse, cells_first=True)
         volume = torch.cat([scores, 0.5 * seen[:, None]], 1).flatten(1, 2)
         hints = torch.stack(
             [10.0 * center, raised[:, 1], raised[:, 2], 10.0 * lidar, known, (seen.sum(1) > 0).float()], 1

@@ -148,14 +148,14 @@ def fuse_window(
         same, changed, covers, covered = judge(state, held, views, gate, soft)
         new = _without(new, covered, soft)
         fresh = (times_s > state.until_s + 1e-3) | (times_s < state.from_s - 1e-3)
-        old = witnessed(_kept_alive(state, held, covers), held, same & fresh[held.view], changed, fresh)
+        old = witnessed(_kept_alive(state, held, covers), held, same, changed, fresh)
         floats = floating(old, held, fresh)
         if before is not None:
             back = hold(new.tokens, before.views, before.depth)
             same, changed, covers, covered = judge(new, back, before.views, gate, soft)
             old = _without(old, covered, soft)
             fresh = (before.views.times_s[:, None] - times_s).abs().amin(1) > 1e-3
-            new = witnessed(_kept_alive(new, back, covers), back, same & fresh[back.view], changed, fresh)
+            new = witnessed(_kept_alive(new, back, covers), back, same, changed, fresh)
             if state.earlier is not None:
                 new = _asked_before(new, state.earlier, gate)
             # Who speaks for what is gone stays: who might take over from it need not know of that.
@@ -218,7 +218,7 @@ def _kept_alive(state: State, held: Held, covers: Tensor) -> State:
     high = mid_s.scatter_reduce(0, token, time_s, "amax")
     longer = (high > mid_s + _ALIVE * sigma_s) | (low < mid_s - _ALIVE * sigma_s)
     owner = state.tokens.of_gaussian
-    theirs = for_gaussians(longer.float(), owner) > 0
+    theirs = for_gaussians(longer, owner)
     gaussians = state.gaussians
     mid, reach = gaussians.time_mid, _ALIVE * gaussians.time_sigma
     low = torch.minimum(for_gaussians(low, owner), mid - reach)
@@ -247,11 +247,11 @@ def witnessed(state: State, held: Held, same: Tensor, changed: Tensor, fresh: Te
     """Tokens with what views say of them: support, times, and when something was seen through them.
 
     Args:
-        same: [P] bool, pairs of a fresh view and a token whose surface it shows.
-        changed: [P] bool, pairs of which the view shows something else in the token's place.
-        fresh: [V] bool, views that had not been asked yet.
+        same: [P] bool, pairs of which the view shows the token's surface; changed: something else in its place.
+        fresh: [V] bool, views that had not been asked yet: what others say is not counted again.
     """
     tokens = state.tokens
+    same = same & fresh[held.view]
     ones = torch.ones_like(held.error)
     looks = held.asked & fresh[held.view]
     against = (held.through | changed) & fresh[held.view]

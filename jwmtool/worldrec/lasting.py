@@ -36,8 +36,7 @@ def ended(gaussians: Gaussians, tokens: Tokens, was: Tokens) -> Gaussians:
     low = 0.5 * (first + since)
     high = torch.where(ends, 0.5 * (last + until), torch.maximum(last, 2.0 * mid - low))
     low = torch.where(begins, low, torch.minimum(first, 2.0 * mid - high))
-    center = 0.5 * (low + high)
-    short = torch.minimum(0.5 * (high - low) / HALF, torch.minimum(center - since, until - center) / GONE)
+    center, short = within(low, high, since, until)
     short = short.clamp(min=_SHORTEST_S)
     news = (until < was.until_s[rows]) | (since > was.since_s[rows])
     cut = standing & news & (short < sigma)
@@ -46,6 +45,12 @@ def ended(gaussians: Gaussians, tokens: Tokens, was: Tokens) -> Gaussians:
         time_mid=gaussians.time_mid.index_copy(0, theirs, mid),
         time_sigma=gaussians.time_sigma.index_copy(0, theirs, sigma),
     )
+
+
+def within(low: Tensor, high: Tensor, since: Tensor, until: Tensor) -> tuple[Tensor, Tensor]:
+    """Middle and standard deviation of lives at half from `low` to `high`, and over at `since` and `until`; seconds."""
+    mid = 0.5 * (low + high)
+    return mid, torch.minimum(0.5 * (high - low) / HALF, torch.minimum(mid - since, until - mid) / GONE)
 
 
 def everlasting(gaussians: Gaussians, tokens: Tokens, known: Tensor | None = None) -> Gaussians:

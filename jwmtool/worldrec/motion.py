@@ -51,7 +51,8 @@ class MotionSweep(nn.Module):
                 losses train both, no gradient flows back here.
             x: [Q, C] query features.
         """
-        matching, inverse = matching.detach(), inverse.detach()
+        # In the order in which places are read, once for all.
+        matching, inverse = matching.detach().contiguous(memory_format=torch.channels_last), inverse.detach()
         rows = unsettled(queries).nonzero()[:, 0]
         if self.training:
             rows = rows[:: 1 + len(rows) // _IN_TRAINING]

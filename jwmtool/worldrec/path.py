@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from jwmtool.artifacts.clip import Clip
+from jwmtool.worldrec.lasting import within
 from jwmtool.worldrec.life import BETWEEN, gaps, mean_speed
 from jwmtool.worldrec.reconstruction import Reconstruction
 from jwmtool.worldrec.scene_cover import GONE, HALF
@@ -62,8 +63,7 @@ def within_way(found: Reconstruction, views: Views, path: EgoPath) -> Reconstruc
     low, high = _reach(path, views.times_s, view, HALF * way)
     never, no_more = _reach(path, views.times_s, view, GONE * way)
     low, high = torch.maximum(low, mid - HALF * sigma), torch.minimum(high, mid + HALF * sigma)
-    center = 0.5 * (low + high)
-    short = torch.minimum(0.5 * (high - low) / HALF, torch.minimum(center - never, no_more - center) / GONE)
+    center, short = within(low, high, never, no_more)
     short = torch.maximum(short, torch.minimum((BETWEEN * gaps(views))[view], sigma))
     stands = gaussians.velocity.norm(dim=1) <= MOVES_MPS
     gaussians = gaussians.replace(
