@@ -13,8 +13,8 @@ from torch import Generator, Tensor, nn
 from jwmtool.training.autoencoder.loss import LossWeights
 from jwmtool.training.autoencoder.recipe import Recipe
 from jwmtool.training.autoencoder.task import AutoencoderTask
+from jwmtool.training.clips import gather
 from jwmtool.training.settings import TrainSettings
-from jwmtool.training.worldrec.clips import gather
 from jwmtool.worldgen.autoencoder_config import AutoencoderConfig
 
 CONFIG = AutoencoderConfig(16, 24, (16, 16, 32), (1, 1, 1), (24, 24, 32), (1, 1, 1))

@@ -15,7 +15,7 @@ from fake_world import fake_world
 from torch import Generator, Tensor, nn
 
 from jwmtool.gaussians.model import Gaussians
-from jwmtool.training.worldrec.clips import gather
+from jwmtool.training.clips import gather
 from jwmtool.training.worldrec.recipe import Recipe
 from jwmtool.training.worldrec.task import WorldRecTask
 from jwmtool.worldrec.config import WorldRecConfig

@@ -28,11 +28,11 @@ from jwmtool.training.autoencoder.pictures import load_picture, recolored, shape
 from jwmtool.training.autoencoder.recipe import chosen_config
 from jwmtool.training.autoencoder.task import AutoencoderTask
 from jwmtool.training.checkpoint import BEST, LAST
+from jwmtool.training.clips import Part, gather
 from jwmtool.training.log import read_log
 from jwmtool.training.loop import train
 from jwmtool.training.record import Record, read_record
 from jwmtool.training.run import Run
-from jwmtool.training.worldrec.clips import Part, gather
 from jwmtool.worldgen.autoencoder import Coded
 from jwmtool.worldgen.autoencoder_checkpoint import load_autoencoder
 from jwmtool.worldgen.autoencoder_config import CONFIGS

@@ -19,11 +19,11 @@ from jwmtool.artifacts.weights import read_metadata, read_weights, write_weights
 from jwmtool.cli.main import run
 from jwmtool.errors import InputError, UsageError
 from jwmtool.training.checkpoint import BEST, LAST
+from jwmtool.training.clips import gather
 from jwmtool.training.log import read_log
 from jwmtool.training.loop import train
 from jwmtool.training.run import Run
 from jwmtool.training.settings import TrainSettings
-from jwmtool.training.worldrec.clips import gather
 from jwmtool.training.worldrec.plan import plan_worldrec, record_of
 from jwmtool.training.worldrec.recipe import Recipe, chosen_config
 from jwmtool.training.worldrec.task import WorldRecTask, build_worldrec

@@ -17,9 +17,9 @@ from torch import Tensor
 from jwmtool.artifacts.clip import Clip
 from jwmtool.artifacts.clip_io import read_clip
 from jwmtool.errors import InputError, UsageError
+from jwmtool.training.clips import Part, find_clips, gather
+from jwmtool.training.prefetch import prefetched
 from jwmtool.training.worldrec.augment import NONE, Augmentation, augment, mirrored, reversed_time, scanned
-from jwmtool.training.worldrec.clips import Part, find_clips, gather
-from jwmtool.training.worldrec.prefetch import prefetched
 from jwmtool.training.worldrec.sample import Sample, depth_of, load_sample
 from jwmtool.training.worldrec.windows import Sampling, Window, draw_window, scored_window
 from jwmtool.worldrec.views import Views

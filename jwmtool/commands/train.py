@@ -135,11 +135,11 @@ def run(
     from jwmtool.device import resolve_device
     from jwmtool.errors import OutputExistsError, UsageError
     from jwmtool.training.checkpoint import latest_state
+    from jwmtool.training.clips import gather
     from jwmtool.training.loop import train
     from jwmtool.training.remove import remove_run
     from jwmtool.training.run import Run
     from jwmtool.training.settings import TrainSettings
-    from jwmtool.training.worldrec.clips import gather
 
     if model != "worldrec":
         for flag, value in (("--method", method), ("--stage", stage)):

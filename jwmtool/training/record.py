@@ -11,7 +11,7 @@ from typing import Any
 from jwmtool.artifacts.atomic import atomic_file
 from jwmtool.artifacts.json_file import read_json
 from jwmtool.errors import InputError, UsageError
-from jwmtool.training.worldrec.clips import Data
+from jwmtool.training.clips import Data
 
 FILE = "data.json"
 FORMAT, VERSION = "jwm-training-data", "1.0"

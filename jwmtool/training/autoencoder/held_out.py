@@ -15,7 +15,7 @@ from jwmtool.imaging.sheet import contact_sheet
 from jwmtool.imaging.similarity import psnr, ssim
 from jwmtool.training.autoencoder.degrade import degraded
 from jwmtool.training.autoencoder.pictures import Shape, load_picture, shape_of, usable_keys
-from jwmtool.training.worldrec.clips import Part
+from jwmtool.training.clips import Part
 
 _EACH = 4  # pictures of a clip
 _SHOWN = 6

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from jwmtool.artifacts.clip import Clip
 from jwmtool.errors import InputError
-from jwmtool.training.worldrec.clips import Part
+from jwmtool.training.clips import Part
 from jwmtool.worldgen.autoencoder_config import MULTIPLE
 
 Array = NDArray[np.float32]

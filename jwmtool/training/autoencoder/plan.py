@@ -6,10 +6,10 @@ from dataclasses import asdict
 
 from jwmtool.training.autoencoder.recipe import Recipe, chosen_config
 from jwmtool.training.autoencoder.task import AutoencoderTask
+from jwmtool.training.clips import Data
 from jwmtool.training.plan import Plan
 from jwmtool.training.record import Record, read_record
 from jwmtool.training.run import Run
-from jwmtool.training.worldrec.clips import Data
 from jwmtool.worldgen.autoencoder_checkpoint import KIND, autoencoder_config
 from jwmtool.worldgen.autoencoder_config import AutoencoderConfig
 

@@ -16,8 +16,8 @@ from jwmtool.training.autoencoder.held_out import Scored, held_out_scores, held_
 from jwmtool.training.autoencoder.loss import autoencoder_loss
 from jwmtool.training.autoencoder.pictures import Key, Shape, load_picture, recolored, shape_of, usable_keys
 from jwmtool.training.autoencoder.recipe import Recipe
-from jwmtool.training.worldrec.clips import Data, OpenClips
-from jwmtool.training.worldrec.prefetch import sample_batches
+from jwmtool.training.clips import Data, OpenClips
+from jwmtool.training.prefetch import sample_batches
 from jwmtool.worldgen.autoencoder import Autoencoder
 from jwmtool.worldgen.autoencoder_checkpoint import KIND
 from jwmtool.worldgen.autoencoder_config import AutoencoderConfig

@@ -6,10 +6,10 @@ from dataclasses import asdict, replace
 from typing import Literal
 
 from jwmtool.errors import UsageError
+from jwmtool.training.clips import Data
 from jwmtool.training.plan import Plan
 from jwmtool.training.record import Record, read_record
 from jwmtool.training.run import Run
-from jwmtool.training.worldrec.clips import Data
 from jwmtool.training.worldrec.recipe import Recipe, Stage, chosen_config, config_of_weights
 from jwmtool.training.worldrec.task import WorldRecTask
 from jwmtool.worldrec.config import WorldRecConfig

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
 from jwmtool.artifacts.weights import load_weights, weights_file
+from jwmtool.training.clips import Data, OpenClips
+from jwmtool.training.prefetch import sample_batches
 from jwmtool.training.worldrec.augment import augment
-from jwmtool.training.worldrec.clips import Data, OpenClips
 from jwmtool.training.worldrec.held_out import held_out_scores, held_out_sheet
 from jwmtool.training.worldrec.loss import reconstruction_loss
-from jwmtool.training.worldrec.prefetch import sample_batches
 from jwmtool.training.worldrec.recipe import Recipe
 from jwmtool.training.worldrec.sample import Sample, load_sample
 from jwmtool.training.worldrec.windows import draw_window, scored_window

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from jwmtool.artifacts.clip import Clip
 from jwmtool.errors import InputError
-from jwmtool.training.worldrec.clips import MIN_FRAMES, Part
+from jwmtool.training.clips import MIN_FRAMES, Part
 
 Key = tuple[int, str]  # frame, camera
 

@@ -1,4 +1,4 @@
-"""Which clips a reconstruction network trains on, and which are kept away to score it."""
+"""Which clips a training uses, and which are kept away to score it."""
 
 from __future__ import annotations
 
