@@ -67,7 +67,7 @@ def test_every_condition_is_heard(name: str) -> None:
     if name == "times_s":
         other = value * 1.5
     else:
-        other = ~value if name == "text_mask" else value + 1.0
+        other = ~value if name == "text_mask" else value + 1
     changed = model(latents, timesteps, replace(conditions, **{name: other}))
     assert not torch.allclose(changed, model(latents, timesteps, conditions), atol=1e-3)
 
@@ -201,7 +201,8 @@ def test_operations_are_those_that_are_done(views: int) -> None:
     window = Clip(views, 6, 4, 6)
     told = operations(skeleton(model.config), window)
     latents, timesteps, conditions = clip(model.config, B=1, V=views)
-    conditions = replace(conditions, text=torch.randn(1, model.config.text_len, 7), text_mask=None)
+    tags = torch.zeros(1, model.config.text_len, dtype=torch.int64)
+    conditions = replace(conditions, text=None, text_mask=None, tags=tags)
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
         model(latents, timesteps, conditions)
@@ -215,7 +216,7 @@ def test_operations_are_those_that_are_done(views: int) -> None:
 
 @pytest.mark.parametrize("ffn_dim", [64, 704, 1536])
 def test_memory_is_told_about_right(ffn_dim: int) -> None:
-    config = replace(CONFIGS["mini"], layers=2, ffn_dim=ffn_dim)
+    config = replace(CONFIGS["mini"], layers=2, ffn_dim=ffn_dim, cross_view_every=2)
     model, window = build_model(config), Clip(1, 8, 14, 24)
     given = clip(config, B=1, V=1, T=8, size=(14, 24))
     use = MemoryUse()

@@ -18,12 +18,12 @@ from jwmtool.worldgen.config import CONFIGS, WorldGenConfig
 from jwmtool.worldgen.size import parameters, skeleton
 from jwmtool.worldgen.wan_folder import CONFIG, INDEX, WEIGHTS, load_wan_folder, save_wan_folder
 
-WAN = replace(TINY, concat_channels=0, ego_dim=0, cross_view=False)
+WAN = replace(TINY, concat_channels=0, ego_dim=0, num_tags=0, cross_view=False)
 ADDED = {"concat_channels": 5, "ego_dim": 4, "cross_view": True}
 
 
 def folder_of(path: Path, **changes: Any) -> Path:
-    save_wan_folder(path, tiny(concat_channels=0, ego_dim=0, cross_view=False, **changes))
+    save_wan_folder(path, tiny(concat_channels=0, ego_dim=0, num_tags=0, cross_view=False, **changes))
     return path
 
 
@@ -211,6 +211,8 @@ def test_what_wan_cannot_hold_is_not_saved(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="has no condition_embedding"):
         save_wan_folder(tmp_path / "wan", tiny())
     with pytest.raises(UsageError, match="qk_norm or rope_theta"):
-        save_wan_folder(tmp_path / "wan", tiny(concat_channels=0, ego_dim=0, cross_view=False, rope_theta=100.0))
+        save_wan_folder(
+            tmp_path / "wan", tiny(concat_channels=0, ego_dim=0, num_tags=0, cross_view=False, rope_theta=100.0)
+        )
     with pytest.raises(UsageError, match="patch stands in"):
         load_wan_folder(folder_of(tmp_path / "wan"), patch=1)

@@ -14,7 +14,7 @@ from jwmtool.worldgen.transformer import WorldGen
 
 TINY = WorldGenConfig(
     layers=2, heads=2, head_dim=12, ffn_dim=40, patch=2, in_channels=3, out_channels=4, concat_channels=5, text_dim=7,
-    text_len=6, freq_dim=16, ego_dim=4, cross_view=True, latent_rate_hz=5.0,
+    text_len=6, freq_dim=16, ego_dim=4, num_tags=3, cross_view=True, latent_rate_hz=5.0,
 )  # fmt: skip
 
 
@@ -45,6 +45,7 @@ def clip(
         text_mask=mask,
         ego=random(B, T, config.ego_dim),
         concat=random(B, V, T, config.concat_channels, *size),
+        tags=torch.randint(2, (B, 2), generator=noise) if config.num_tags else None,
     )
     return random(B, V, T, config.in_channels, *size), torch.rand(B, T, generator=noise), conditions
 

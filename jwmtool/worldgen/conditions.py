@@ -20,18 +20,20 @@ class Conditions:
 
     Attributes:
         times_s: [B, T] when each latent frame is, s; float64 for long streams.
-        text: [B, L, text_dim] tokens of captions and tags.
+        text: [B, L, text_dim] tokens of captions; None only where the network knows tags.
         text_mask: [B, L] True where there is a token; None: everywhere, padding too, as Wan reads it.
         ego: [B, T, ego_dim] motion of the ego in each latent frame. Zeros say as little as None: a number that is 1
             wherever motion is told keeps standing still apart from not knowing.
         concat: [B, V, T, concat_channels, h, w], what enters with each latent cell; zeros say as little as None.
+        tags: [B, M] int64 numbers of tags, -1 for none; each becomes a token that follows those of the text.
     """
 
     times_s: Tensor
-    text: Tensor
+    text: Tensor | None = None
     text_mask: Tensor | None = None
     ego: Tensor | None = None
     concat: Tensor | None = None
+    tags: Tensor | None = None
 
 
 def check_inputs(config: WorldGenConfig, latents: Tensor, timesteps: Tensor, given: Conditions) -> None:
@@ -41,7 +43,8 @@ def check_inputs(config: WorldGenConfig, latents: Tensor, timesteps: Tensor, giv
     B, V, T, _, h, w = latents.shape
     if h % config.patch or w % config.patch:
         raise ValueError(f"latents: expected h and w that {config.patch} divides, found {h} x {w}")
-    L = given.text.shape[1] if given.text.ndim == 3 else -1
+    L = given.text.shape[1] if given.text is not None and given.text.ndim == 3 else -1
+    M = given.tags.shape[1] if given.tags is not None and given.tags.ndim == 2 else -1
     expected: list[tuple[str, Tensor | None, list[int]]] = [
         ("timesteps", timesteps, [B, T]),
         ("times_s", given.times_s, [B, T]),
@@ -49,6 +52,7 @@ def check_inputs(config: WorldGenConfig, latents: Tensor, timesteps: Tensor, giv
         ("text_mask", given.text_mask, [B, L]),
         ("ego", given.ego, [B, T, config.ego_dim]),
         ("concat", given.concat, [B, V, T, config.concat_channels, h, w]),
+        ("tags", given.tags, [B, M]),
     ]
     for name, tensor, shape in expected:
         if tensor is not None and list(tensor.shape) != shape:
@@ -76,6 +80,22 @@ class ConditionEmbedder(nn.Module):
     def modulation(self, time_BTC: Tensor) -> Tensor:  # [B, T, 6, C]
         """Shift, scale and gate of attention, then of the feed-forward layer, for all blocks alike."""
         return self.time_proj(nn.functional.silu(time_BTC)).unflatten(-1, (6, -1))
+
+
+class TagEmbedder(nn.Embedding):
+    """Tokens of tags, of the width of a caption's."""
+
+    def __init__(self, config: WorldGenConfig) -> None:
+        super().__init__(config.num_tags, config.text_dim)
+
+    def join(self, given: Conditions, B: int) -> tuple[Tensor, Tensor]:  # tokens [B, L + M, text_dim], mask [B, L + M]
+        """A caption's tokens followed by those of tags."""
+        tags = given.tags if given.tags is not None else self.weight.new_full((B, 1), -1, dtype=torch.int64)
+        tokens, mask = self(tags.clamp_min(0)), tags >= 0
+        if given.text is None:
+            return tokens, mask
+        text_mask = given.text_mask if given.text_mask is not None else mask.new_ones(given.text.shape[:2])
+        return torch.cat((given.text.to(tokens.dtype), tokens), dim=1), torch.cat((text_mask, mask), dim=1)
 
 
 class EgoEmbedder(nn.Module):

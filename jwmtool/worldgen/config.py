@@ -23,9 +23,11 @@ class WorldGenConfig:
         in_channels, out_channels: of a latent.
         concat_channels: further channels that enter with each latent cell (known frames and their mask, the rendered
             prior and its coverage, camera rays, layout); 0: none.
-        text_dim: numbers of a caption's or tag's token; text_len: tokens that a caption is padded to.
+        text_dim: numbers of a caption's or tag's token; text_len: tokens that a
+            caption is padded to, or tags in all.
         freq_dim: sines and cosines that a timestep becomes.
         ego_dim: numbers that tell of the ego's motion in one latent frame; 0: none.
+        num_tags: tags that have a token of their own; 0: none.
         cross_view: cameras look at each other, in every `cross_view_every`-th block.
         qk_norm: `rms_norm_across_heads`, as Wan's, or `none` (an ablation).
         eps: of all norms.
@@ -45,6 +47,7 @@ class WorldGenConfig:
     text_len: int = 16
     freq_dim: int = 256
     ego_dim: int = 0
+    num_tags: int = 0
     cross_view: bool = False
     cross_view_every: int = 1
     qk_norm: str = "rms_norm_across_heads"
@@ -55,7 +58,7 @@ class WorldGenConfig:
     def __post_init__(self) -> None:
         for name in ("layers", "heads", "ffn_dim", "in_channels", "out_channels", "text_dim", "text_len"):
             self._expect(name, getattr(self, name) >= 1, "1 or more")
-        for name in ("concat_channels", "ego_dim"):
+        for name in ("concat_channels", "ego_dim", "num_tags"):
             self._expect(name, getattr(self, name) >= 0, "0 or more")
         self._expect("head_dim", self.head_dim >= 6 and self.head_dim % 2 == 0, "an even number from 6 on")
         self._expect("freq_dim", self.freq_dim >= 2 and self.freq_dim % 2 == 0, "an even number from 2 on")
@@ -95,14 +98,18 @@ class WorldGenConfig:
         return cls(**values)
 
 
-# First frames and their mask (65), prior and its coverage (65), camera rays (6).
-_MINI_CONCAT = 136
+# Prior, its coverage, camera rays, layout: `known.channel_counts` of latents of 64 channels at stride 16.
+_CONCAT = 64 + 16 + 6 + 48
+_TAGS = 22  # `tags.NUM_TAGS`
 
 CONFIGS = {
-    "mini": WorldGenConfig(concat_channels=_MINI_CONCAT, ego_dim=8, cross_view=True, cross_view_every=2),
+    "mini": WorldGenConfig(
+        layers=6, ffn_dim=480, concat_channels=_CONCAT, text_dim=64, text_len=4, ego_dim=8, num_tags=_TAGS,
+        cross_view=True, cross_view_every=3,
+    ),
     "base": WorldGenConfig(
-        layers=16, heads=12, ffn_dim=2048, concat_channels=_MINI_CONCAT, text_dim=768, text_len=64, ego_dim=8,
-        cross_view=True, cross_view_every=2,
+        layers=16, heads=12, ffn_dim=2048, concat_channels=_CONCAT, text_dim=768, text_len=64, ego_dim=8,
+        num_tags=_TAGS, cross_view=True, cross_view_every=2,
     ),
     "wan-1.3b": WorldGenConfig(  # Wan2.1-T2V-1.3B: 16 frames a second, 4 a latent
         layers=30, heads=12, head_dim=128, ffn_dim=8960, patch=2, in_channels=16, out_channels=16, text_dim=4096,

@@ -27,7 +27,7 @@ _PARTS = (
     ("cross_view", r"blocks\.\d+\.cross_view"),
     ("ffn", r"blocks\.\d+\.ffn"),
     ("modulation", r"blocks\.\d+\.(norm2|scale_shift_table)|scale_shift_table"),
-    ("conditions", r"condition_embedder\.\w+|condition_embedding|ego_embedder"),
+    ("conditions", r"condition_embedder\.\w+|condition_embedding|ego_embedder|tag_embedder"),
     ("patches", r"patch_embedding|proj_out"),
 )
 
@@ -43,7 +43,7 @@ class Clip:
 
 
 CLIPS = {
-    "mini": Clip(1, 16, 14, 24),  # 384x224 px
+    "mini": Clip(1, 16, 8, 14),  # 224x128 px
     "base": Clip(1, 16, 24, 44),  # 704x384 px
     "wan-1.3b": Clip(1, 21, 60, 104),  # 81 frames of 832x480 px
     "wan-5b": Clip(1, 31, 44, 80),  # 121 frames of 1280x704 px
@@ -68,7 +68,8 @@ def operations(model: WorldGen, clip: Clip) -> dict[str, int]:
     with torch.device("meta"):
         conditions = Conditions(
             times_s=torch.empty(B, T),
-            text=torch.empty(B, config.text_len, config.text_dim),
+            text=None if config.num_tags else torch.empty(B, config.text_len, config.text_dim),
+            tags=torch.zeros(B, config.text_len, dtype=torch.int64) if config.num_tags else None,
             ego=torch.empty(B, T, config.ego_dim),
             concat=torch.empty(*cells, config.concat_channels, clip.height, clip.width),
         )

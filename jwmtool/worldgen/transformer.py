@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from jwmtool.worldgen.attention import CrossViewAttention
 from jwmtool.worldgen.blocks import Block, Head, Shared
 from jwmtool.worldgen.cache import KVCache, Memory
-from jwmtool.worldgen.conditions import ConditionEmbedder, Conditions, EgoEmbedder, check_inputs
+from jwmtool.worldgen.conditions import ConditionEmbedder, Conditions, EgoEmbedder, TagEmbedder, check_inputs
 from jwmtool.worldgen.config import WorldGenConfig
 from jwmtool.worldgen.layout import make_layout
 from jwmtool.worldgen.mask import Causal
@@ -38,6 +38,8 @@ class WorldGen(nn.Module):
         self.condition_embedder = ConditionEmbedder(config)
         if config.ego_dim:
             self.ego_embedder = EgoEmbedder(config)
+        if config.num_tags:
+            self.tag_embedder = TagEmbedder(config)
         self.blocks = nn.ModuleList(
             Block(config, config.cross_view and k % every == every - 1) for k in range(config.layers)
         )
@@ -73,10 +75,11 @@ class WorldGen(nn.Module):
         rows, columns = height // config.patch, width // config.patch
         times = conditions.times_s.double() * config.latent_rate_hz
         turn = partial(rotation, height=rows, width=columns, head_dim=config.head_dim, theta=config.rope_theta)
+        text_BLE, text_mask = self._tokens(conditions, len(latents))
         shared = Shared(
             self.condition_embedder.modulation(time_BTC),
-            self.condition_embedder.text_embedder(conditions.text.to(dtype)),
-            conditions.text_mask,
+            self.condition_embedder.text_embedder(text_BLE.to(dtype)),
+            text_mask,
             make_layout(attention, times, turn),
             remember,
         )
@@ -87,14 +90,22 @@ class WorldGen(nn.Module):
         out = self.proj_out(self.head(x_BVTPC, self.scale_shift_table, time_BTC))
         return _unpatch(out, rows, columns, config.patch)
 
+    def _tokens(self, conditions: Conditions, B: int) -> tuple[Tensor, Tensor | None]:
+        """Of text and tags [B, L, text_dim], and where there are any."""
+        if self.config.num_tags:
+            return self.tag_embedder.join(conditions, B)
+        if conditions.text is None:
+            raise ValueError("text: expected a caption's tokens, found none")
+        return conditions.text, conditions.text_mask
+
     def new_memory(self, causal: Causal) -> Memory:
         """For streaming a video from its first frame."""
         return Memory(causal, [KVCache() for _ in self.blocks])
 
     def added(self) -> Iterator[tuple[str, nn.Module]]:
-        """Names and modules that Wan does not have; each starts by adding nothing."""
+        """Names and modules that Wan does not have; each starts by adding nothing, but for tags that are told."""
         for name, module in self.named_modules():
-            if isinstance(module, EgoEmbedder | CrossViewAttention) or name == "condition_embedding":
+            if isinstance(module, EgoEmbedder | CrossViewAttention | TagEmbedder) or name == "condition_embedding":
                 yield name, module
 
 
@@ -121,6 +132,8 @@ def add_nothing(model: WorldGen) -> None:
             nn.init.zeros_(module.weight)
         elif isinstance(module, EgoEmbedder | CrossViewAttention):
             module.first_weights()
+        elif isinstance(module, TagEmbedder):
+            module.reset_parameters()
 
 
 def _patches(embedding: nn.Module, cells: Tensor) -> Tensor:
