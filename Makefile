@@ -15,13 +15,13 @@ TORCH_CPU_INDEX ?=
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST_ARGS ?=
 
-# demo settings: CLIP=path/to/clip/ takes your own clip, BUDGET=60s refines longer
+# demo settings: CLIP=path/ takes your own clip or recording, BUDGET=60s refines longer
 CLIP ?=
 BUDGET ?= 20s
 DEMO := demo
 
 help:
-	@echo "make demo   install into .venv, make a world (or take CLIP=...), reconstruct, render and score it"
+	@echo "make demo   install into .venv, make a world (or take CLIP=...), reconstruct, render, generate, score"
 	@echo "make test   install into .venv and run the tests"
 	@echo "make check  what a change has to pass: ruff, mypy, man pages in step, tests"
 	@echo "make man    rebuild the man pages from the commands"
@@ -48,7 +48,7 @@ $(CHECK_STAMP): $(STAMP)
 	@touch $@
 
 demo: $(STAMP)
-	@PATH="$(CURDIR)/$(BIN):$$PATH" DEMO="$(DEMO)" CLIP="$(CLIP)" BUDGET="$(BUDGET)" samples/demo.sh
+	@PATH="$(CURDIR)/$(BIN):$$PATH" DEMO="$(DEMO)" CLIP="$(CLIP)" BUDGET="$(BUDGET)" samples/pipeline.sh
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile $(PYTEST_ARGS)

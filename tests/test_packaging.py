@@ -49,7 +49,7 @@ def test_make_knows_its_targets(target: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("script", ["samples/demo.sh", ".ci/run"])
+@pytest.mark.parametrize("script", ["samples/pipeline.sh", "samples/pipeline_cuda.sh", ".ci/run"])
 def test_scripts_are_sound(script: str) -> None:
     assert (ROOT / script).stat().st_mode & 0o111
     assert subprocess.run(["bash", "-n", script], cwd=ROOT).returncode == 0

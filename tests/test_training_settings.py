@@ -39,9 +39,9 @@ def test_file_round_trip_and_whole_numbers(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ('{"learning_rate": 1}', "settings.json: expected keys from batch.*found 'learning_rate'"),
-        ('{"batch": 2.5}', "batch of type int, found 2.5"),
-        ('{"batch": true}', "batch of type int, found True"),
-        ('{"precision": 16}', "precision of type str"),
+        ('{"batch": 2.5}', "batch as int, found 2.5"),
+        ('{"batch": true}', "batch as int, found True"),
+        ('{"precision": 16}', "precision as str"),
         ("[]", "a JSON object"),
     ],
 )

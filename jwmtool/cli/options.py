@@ -89,7 +89,8 @@ Verbose = Annotated[bool, typer.Option("-v", "--verbose", envvar="JWM_VERBOSE", 
 #     size: Annotated[Size | None, typer.Option("--size", **SIZE, help="...")] = None
 DURATION: dict[str, Any] = {"parser": as_parameter(parse_duration_s), "metavar": "TIME"}
 SIZE: dict[str, Any] = {"parser": as_parameter(parse_size), "metavar": "WxH"}
-
+Start = Annotated[float, typer.Option("--start", **DURATION, help="Skip this much of it.", show_default="0")]
+Duration = Annotated[float | None, typer.Option("--duration", **DURATION, help="Take this much of it.")]
 
 _invocation: list[str] = ["jwm"]
 

@@ -24,6 +24,7 @@ VERBS: dict[str, Verb] = {
     "fuse": Verb("jwmtool.commands.fuse", "Join scenes, and extend them by new drives."),
     "train": Verb("jwmtool.commands.train", "Train a network on clips."),
     "render": Verb("jwmtool.commands.render", "Render video or stills from a scene."),
+    "generate": Verb("jwmtool.commands.generate", "Make driving video, of a scene or from first frames."),
     "score": Verb("jwmtool.commands.score", "Compare rendered with recorded pictures."),
     "info": Verb("jwmtool.commands.info", "Describe a clip, a scene, a PLY or this machine."),
     "export": Verb("jwmtool.commands.export", "Convert scenes to PLY or splat, clips to nuScenes."),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jwmtool.cli.options import Device, DryRun, Force, Output, Quiet, Verbose
+from jwmtool.cli.options import Device, DryRun, Duration, Force, Output, Quiet, Start, Verbose
 
 if TYPE_CHECKING:
     from jwmtool.artifacts.clip import Clip
@@ -24,6 +24,8 @@ def run(
     align: Annotated[
         bool, typer.Option("--align", help="First correct the pose of each after the first, surface to surface.")
     ] = False,
+    start_s: Start = 0.0,
+    duration_s: Duration = None,
     model: Annotated[
         str | None,
         typer.Option("--model", metavar="PATH", help="Checkpoint that takes clips in, or the name of a shipped one."),
@@ -37,13 +39,14 @@ def run(
     """Join scenes of one world into one; what one observed well is not overwritten by what another saw worse.
 
     Scenes lie where their poses say, and may come in any order. A clip is streamed into the scenes given before it;
-    pictures that it withholds are never looked at.
+    pictures that it withholds are never looked at. --start and --duration take a part of clips.
     """
     from dataclasses import replace
 
     from jwmtool import console
     from jwmtool.artifacts.atomic import check_output
     from jwmtool.artifacts.clip_io import clip_content_sha256, read_clip
+    from jwmtool.artifacts.cut import cut_time
     from jwmtool.artifacts.provenance import record
     from jwmtool.artifacts.scene_files import open_scene
     from jwmtool.artifacts.scene_io import write_scene
@@ -56,6 +59,8 @@ def run(
     from jwmtool.worldrec.join import join_scenes
 
     paths = read_paths(inputs)
+    if (start_s or duration_s is not None) and not any(path.is_dir() for path in paths):
+        raise UsageError("--start, --duration: expected with a clip, found only scenes")
     if len(paths) < 2:
         raise UsageError("fuse: expected two scenes or more, or a scene and a clip: jwm fuse a.h5 b.h5 -o both.h5")
     if paths[0].is_dir():
@@ -76,7 +81,7 @@ def run(
     if network is not None and network.config.method != "sparse":
         raise InputError(checkpoint[0], "a network of sparse queries", f"one of method {network.config.method}")
     for path in drives:
-        clip = read_clip(path)
+        clip = cut_time(read_clip(path), start_s, duration_s)
         sources.append({"path": str(path), "sha256": clip_content_sha256(clip)})
         joined = _with_clip(joined, clip, network, used_device, align)
         joined = replace(joined, history=[*joined.history, *clip.provenance])

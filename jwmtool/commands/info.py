@@ -21,7 +21,7 @@ EXAMPLES = (
 def run(
     artifacts: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[ARTIFACT]...", help="Clips, scenes, PLY or splat files; - reads paths from stdin."),
+        typer.Argument(metavar="[ARTIFACT]...", help="Clips, scenes, PLY, splat, videos, checkpoints; - reads paths."),
     ] = None,
     system: Annotated[bool, typer.Option("--system", help="Describe this machine: torch, CUDA, extras.")] = False,
     config: Annotated[
@@ -37,11 +37,11 @@ def run(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Describe clips, scenes and exports, with --system this machine, or with --config a network.
+    """Describe clips, scenes, exports, videos and checkpoints, with --system this machine, or with --config a network.
 
     The facts go to stdout as a table, or with --json as one object a line. Networks are worldrec-mini, -base and
-    -full, and worldgen-mini, -base, -wan-1.3b and -wan-5b; their weights are not made, so that any machine can tell of
-    the largest.
+    -full, autoencoder-mini and -base, and worldgen-mini, -base, -wan-1.3b and -wan-5b; their weights are not made, so
+    that any machine can tell of the largest.
     """
     from jwmtool.artifacts.atomic import check_output
     from jwmtool.cli.parsing import read_paths
@@ -72,22 +72,36 @@ def run(
 
 def _describe_network(name: str) -> dict[str, Any]:
     from jwmtool.errors import UsageError
+    from jwmtool.worldgen.autoencoder_config import CONFIGS as AUTOENCODER
+    from jwmtool.worldgen.autoencoder_size import describe_config as describe_autoencoder
     from jwmtool.worldgen.config import CONFIGS as WORLDGEN
+    from jwmtool.worldgen.size import describe_config as describe_worldgen
     from jwmtool.worldrec.config import CONFIGS as WORLDREC
+    from jwmtool.worldrec.size import describe_config as describe_worldrec
 
-    if name in [f"worldgen-{size}" for size in WORLDGEN]:
-        from jwmtool.worldgen.size import describe_config
-
-        return describe_config(name)
-    if name in [f"worldrec-{size}" for size in WORLDREC]:
-        from jwmtool.worldrec.size import describe_config
-
-        return describe_config(name)
-    known = [*(f"worldgen-{size}" for size in WORLDGEN), *(f"worldrec-{size}" for size in WORLDREC)]
-    raise UsageError(f"--config: expected {', '.join(known)}, found {name!r}")
+    describe = {f"worldrec-{size}": describe_worldrec for size in WORLDREC}
+    describe |= {f"autoencoder-{size}": describe_autoencoder for size in AUTOENCODER}
+    describe |= {f"worldgen-{size}": describe_worldgen for size in WORLDGEN}
+    if name not in describe:
+        raise UsageError(f"--config: expected {', '.join(describe)}, found {name!r}")
+    return describe[name](name)
 
 
 def _describe(path: Path, sheet: Path | None, force: bool) -> dict[str, Any]:
+    from jwmtool.artifacts.video import VIDEO_SUFFIXES
+    from jwmtool.artifacts.weights_info import describe_weights, is_weights
+    from jwmtool.errors import UsageError
+
+    if is_weights(path) or path.suffix.lower() in VIDEO_SUFFIXES:
+        if sheet is not None:
+            raise UsageError(f"--sheet: expected a clip or a scene, found {path}")
+        if is_weights(path):
+            from jwmtool.artifacts.weights import weights_file
+
+            return {"path": str(path), **describe_weights(weights_file(path))}
+        from jwmtool.artifacts.video_info import describe_video
+
+        return {"path": str(path), **describe_video(path)}
     if path.is_dir():
         from jwmtool.artifacts.clip_info import describe_clip
         from jwmtool.artifacts.clip_io import read_clip

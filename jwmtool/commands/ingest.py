@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from jwmtool.cli.options import DURATION, SIZE, DryRun, Force, Output, Quiet, Verbose
+from jwmtool.cli.options import SIZE, DryRun, Duration, Force, Output, Quiet, Start, Verbose
 from jwmtool.cli.parsing import Size
 
 EXAMPLES = (
@@ -28,10 +28,8 @@ def run(
     scene: Annotated[
         str | None, typer.Option("--scene", metavar="S", help="Which scene, where the source holds several.")
     ] = None,
-    start_s: Annotated[
-        float, typer.Option("--start", **DURATION, help="Skip this much of the recording.", show_default="0")
-    ] = 0.0,
-    duration_s: Annotated[float | None, typer.Option("--duration", **DURATION, help="Take this much of it.")] = None,
+    start_s: Start = 0.0,
+    duration_s: Duration = None,
     every: Annotated[int, typer.Option("--every", min=1, metavar="N", help="Keep each Nth frame.")] = 1,
     rate_hz: Annotated[
         float | None, typer.Option("--rate", metavar="HZ", help="Keep the frames nearest to this rate.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from jwmtool.cli.options import DURATION, Device, DryRun, Force, Output, Quiet, Seed, Verbose
+from jwmtool.cli.options import DURATION, Device, DryRun, Duration, Force, Output, Quiet, Seed, Start, Verbose
 
 if TYPE_CHECKING:
     from jwmtool.artifacts.clip import Clip
@@ -36,6 +36,8 @@ def run(
         str | None,
         typer.Option("--model", metavar="PATH", help="Checkpoint of the network, or the name of a shipped one."),
     ] = None,
+    start_s: Start = 0.0,
+    duration_s: Duration = None,
     windows: Annotated[
         bool,
         typer.Option("--windows", help="A scene for each window of --protocol storm-windows; OUTPUT is a folder."),
@@ -86,6 +88,7 @@ def run(
     from jwmtool import console
     from jwmtool.artifacts.atomic import check_output
     from jwmtool.artifacts.clip_io import clip_content_sha256, read_clip
+    from jwmtool.artifacts.cut import cut_time
     from jwmtool.artifacts.provenance import record
     from jwmtool.cli.options import invocation, would
     from jwmtool.cli.parsing import read_path
@@ -103,7 +106,7 @@ def run(
     source = read_path(clip)
     check_output(output, force or resume)
     used_device = resolve_device(device)
-    loaded = read_clip(source)
+    loaded = cut_time(read_clip(source), start_s, duration_s)
     inputs = [{"path": str(source), "sha256": clip_content_sha256(loaded)}]
     if method == "optimize":
         if dry_run:

@@ -9,18 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from jwmtool.artifacts.clip import Clip, Split
+from jwmtool.artifacts.cut import cut_frames
 from jwmtool.errors import InputError, UsageError
 
 LENGTH = 20
 CONTEXT = (0, 5, 10, 15)
 RATE_HZ = 10.0
 _RATE_TOLERANCE = 0.1  # KITTI's 10 Hz are 9.7
-_BY_FRAME = ("truth", "actions")  # extras in which lists run over the clip's frames
 
 
 @dataclass(frozen=True)
@@ -79,24 +76,13 @@ def window_clip(clip: Clip, window: Window) -> Clip:
     """
     if window.first < 0 or window.first + window.length > len(clip.frames):
         raise ValueError(f"window_clip: {window.length} frames from {window.first} on, of {len(clip.frames)}")
-    inside = slice(window.first, window.first + window.length)
     names = [name for name in clip.cameras if name not in clip.split.cameras]
-    frames = [
-        replace(frame, images={name: image for name, image in frame.images.items() if name in names})
-        for frame in clip.frames[inside]
-    ]
-    # A sweep belongs to the nearest frame of all the clip: what was swept before the window is not its first frame's.
-    nearest = [int(np.abs(clip.times_us - sweep.time_us).argmin()) for sweep in clip.lidar]
-    told = {key: _cut(value, len(clip.frames), inside) for key, value in clip.extras.items() if key in _BY_FRAME}
+    part = cut_frames(clip, slice(window.first, window.first + window.length))
     return replace(
-        clip,
-        name=f"{clip.name}-{window.first:06d}",
+        part,
         cameras={name: clip.cameras[name] for name in names},
-        frames=frames,
+        frames=[replace(f, images={name: f.images[name] for name in f.images if name in names}) for f in part.frames],
         split=Split(frames=window.scored, rules=(f"frames={','.join(map(str, window.scored))}",)),
-        lidar=[s for s, frame in zip(clip.lidar, nearest, strict=True) if inside.start <= frame < inside.stop],
-        points=None,
-        extras={**clip.extras, **told},
     )
 
 
@@ -125,13 +111,6 @@ def scene_files(folder: Path, found: Sequence[Window]) -> dict[int, Path]:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise InputError(folder, f"a scene for each window ({named})", f"no {missing[0]:06d}.h5{more}")
     return files
-
-
-def _cut(value: Any, num_frames: int, inside: slice) -> Any:
-    """The same with only the window's part of each list of one item a frame."""
-    if isinstance(value, dict):
-        return {key: _cut(item, num_frames, inside) for key, item in value.items()}
-    return value[inside] if isinstance(value, list) and len(value) == num_frames else value
 
 
 def _kind(path: Path) -> str:

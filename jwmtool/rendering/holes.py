@@ -43,7 +43,8 @@ def fill_holes(
     color, alpha = (x.detach().cpu().numpy().astype(np.float32) for x in (rendering.color, rendering.alpha))
     above = camera.rays()[..., 2] > 0.0
     coverage = np.where(above & has_sky, np.float32(1.0), alpha).clip(0.0, 1.0)
-    if not has_sky or above.all():
-        return FilledView(push_pull(color, coverage), coverage)
-    # Through thin Gaussians the sky tints their color: the less of them, the less it counts.
-    return FilledView(push_pull(color, coverage**2), coverage)
+    if not has_sky:
+        return FilledView(push_pull(color, alpha), coverage)
+    # Through thin Gaussians the sky tints their color: the less of them, the less it counts; and no sky fills the road.
+    below = push_pull(color, alpha**2) if alpha.any() else color
+    return FilledView(np.where(above[..., None], color, below), coverage)

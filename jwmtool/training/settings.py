@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 from jwmtool.artifacts.atomic import atomic_file
+from jwmtool.artifacts.config_values import from_values, to_values
 from jwmtool.artifacts.json_file import read_json
-from jwmtool.errors import InputError, UsageError
+from jwmtool.errors import UsageError
 
 PRECISIONS = ("fp32", "bf16")
 
@@ -81,28 +82,12 @@ class TrainSettings:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
-        return asdict(self)
+        return to_values(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], where: str | Path = "training settings") -> TrainSettings:
-        """From JSON values; what is left out has its default.
-
-        Raises:
-            InputError: an unknown key, or a value of another type (naming `where`).
-            UsageError: a value that makes no sense.
-        """
-        types = get_type_hints(cls)
-        known = [field.name for field in fields(cls)]
-        checked: dict[str, Any] = {}
-        for name, value in values.items():
-            if name not in known:
-                raise InputError(where, f"keys from {', '.join(known)}", repr(name))
-            # JSON knows one kind of number; true and false are numbers to Python and mistakes here.
-            wanted = (int, float) if types[name] is float else (types[name],)
-            if isinstance(value, bool) or not isinstance(value, wanted):
-                raise InputError(where, f"{name} of type {types[name].__name__}", repr(value))
-            checked[name] = types[name](value)
-        return cls(**checked)
+        """From JSON values; errors as `from_values`."""
+        return from_values(cls, values, where)
 
 
 def write_settings(path: Path, settings: TrainSettings) -> None:

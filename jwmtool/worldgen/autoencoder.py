@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from jwmtool.imaging.residual import Block, zero
 from jwmtool.worldgen.autoencoder_config import FINEST, MULTIPLE, AutoencoderConfig
 from jwmtool.worldgen.latents import Prior, check_latents, check_video
 
@@ -34,20 +35,6 @@ class Coded(NamedTuple):
 
     images: Tensor
     latents: Tensor
-
-
-class Block(nn.Module):
-    """Two 3x3 convolutions beside a skip; nothing but the skip at first."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(width, width, 3, padding=1)
-        self.second = nn.Conv2d(width, width, 3, padding=1)
-        _zero(self.second)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[N, C, h, w] in and out."""
-        return x + self.second(functional.relu(self.first(functional.relu(x))))
 
 
 class Encoder(nn.Module):
@@ -84,8 +71,8 @@ class Decoder(nn.Module):
             # Without biases: a prior that covers nothing is none at all.
             self.prior = nn.Conv2d(4 * _CELL, widths[0], 3, padding=1, bias=False)
             self.blend = nn.Conv2d(widths[0], _CELL, 3, padding=1)
-            _zero(self.prior)
-            _zero(self.blend)
+            zero(self.prior)
+            zero(self.blend)
 
     def forward(self, latents: Tensor, color: Tensor | None = None, coverage: Tensor | None = None) -> Tensor:
         """[N, C, h, w] to [N, 3, H, W], not clamped; with a prior [N, 3, H, W], [N, 1, H, W] or without.
@@ -232,8 +219,3 @@ class AutoencoderStream:
 
 def _stage(width: int, blocks: int) -> nn.Sequential:
     return nn.Sequential(*(Block(width) for _ in range(blocks)))
-
-
-def _zero(layer: nn.Module) -> None:
-    for parameter in layer.parameters():
-        nn.init.zeros_(parameter)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jwmtool.errors import InputError, UsageError
+from jwmtool.artifacts.config_values import from_values, to_values
+from jwmtool.errors import UsageError
 
 QK_NORMS = ("rms_norm_across_heads", "none")
 PATCHES = (1, 2)
@@ -79,23 +80,12 @@ class WorldGenConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
-        return asdict(self)
+        return to_values(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], where: str | Path = "WorldGen's config") -> WorldGenConfig:
-        """From JSON values.
-
-        Raises:
-            InputError: an unknown key, or a value of another type (naming `where`).
-            UsageError: a number out of range.
-        """
-        known = {f.name: type(f.default) for f in fields(cls)}
-        for name, value in values.items():
-            if name not in known:
-                raise InputError(where, f"keys from {', '.join(sorted(known))}", repr(name))
-            if type(value) is not known[name] and not (known[name] is float and type(value) is int):
-                raise InputError(where, f"{name} as {known[name].__name__}", repr(value))
-        return cls(**values)
+        """From JSON values; errors as `from_values`."""
+        return from_values(cls, values, where)
 
 
 # Prior, its coverage, camera rays, layout: `known.channel_counts` of latents of 64 channels at stride 16.

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from jwmtool.imaging.residual import zero
 from jwmtool.worldrec.evidence import Evidence, gather_evidence
-from jwmtool.worldrec.features import zero
 from jwmtool.worldrec.queries import Queries
 from jwmtool.worldrec.sampling import pooled, sample
 from jwmtool.worldrec.surfels import lift

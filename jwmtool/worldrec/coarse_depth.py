@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from jwmtool.imaging.residual import Block, zero
 from jwmtool.worldrec.config import WorldRecConfig
-from jwmtool.worldrec.features import Block, texture, zero
+from jwmtool.worldrec.features import texture
 from jwmtool.worldrec.neighbors import neighbors
 from jwmtool.worldrec.reconstruction import DepthMaps
 from jwmtool.worldrec.sweep import matching_scores

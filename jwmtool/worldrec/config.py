@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jwmtool.errors import InputError, UsageError
+from jwmtool.artifacts.config_values import from_values, to_values
+from jwmtool.errors import UsageError
 
 METHODS = ("sparse", "pixel")
 QUERIES = ("finest", "random")
@@ -64,21 +65,12 @@ class WorldRecConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
-        return {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
+        return to_values(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], where: str | Path = "WorldRec's config") -> WorldRecConfig:
-        """From JSON values.
-
-        Raises:
-            InputError: an unknown key (naming `where`).
-        """
-        known = {f.name for f in fields(cls)}
-        for name in values:
-            if name not in known:
-                raise InputError(where, f"keys from {', '.join(sorted(known))}", repr(name))
-        told: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
-        return cls(**told)
+        """From JSON values; errors as `from_values`."""
+        return from_values(cls, values, where)
 
 
 CONFIGS = {

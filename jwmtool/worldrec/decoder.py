@@ -10,8 +10,8 @@ from torch.nn import functional
 
 from jwmtool.gaussians.model import Gaussians
 from jwmtool.geometry.harmonics import C0
+from jwmtool.imaging.residual import zero
 from jwmtool.worldrec.cover import PATCH
-from jwmtool.worldrec.features import zero
 from jwmtool.worldrec.queries import Queries, lattice
 from jwmtool.worldrec.reconstruction import DepthMaps
 from jwmtool.worldrec.sampling import nearest

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from jwmtool.worldrec.features import zero
+from jwmtool.imaging.residual import zero
 
 _MOST = 0.3  # of gains and offsets
 

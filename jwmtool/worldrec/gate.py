@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from jwmtool.imaging.residual import zero
 from jwmtool.worldrec.evidence import COARSER, SAME_COLOR, SAME_DEPTH
-from jwmtool.worldrec.features import zero
 
 FINER = 0.05  # by so much (log) a new view must be nearer to take over from an old token
 _SURE = 4.0  # the largest logit of the rule

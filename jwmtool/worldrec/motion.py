@@ -10,7 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from jwmtool.worldrec.features import TEXTURE, zero
+from jwmtool.imaging.residual import zero
+from jwmtool.worldrec.features import TEXTURE
 from jwmtool.worldrec.queries import Queries
 from jwmtool.worldrec.reconstruction import Motion
 from jwmtool.worldrec.sampling import sample

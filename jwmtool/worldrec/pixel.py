@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from jwmtool.gaussians.model import Gaussians
+from jwmtool.imaging.residual import Block, zero
 from jwmtool.worldrec.decoder import Guess, Head, surfels
-from jwmtool.worldrec.features import Block, zero
 from jwmtool.worldrec.life import BETWEEN, gaps
 from jwmtool.worldrec.reconstruction import DepthMaps
 from jwmtool.worldrec.surfels import Pixels
