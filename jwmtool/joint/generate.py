@@ -1,0 +1,88 @@
+"""Video of a drive, chunk by chunk: rendered, generated, decoded; memory does not grow with length."""
+
+# V views, F frames of the drive, n of a chunk.
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from jwmtool.artifacts.scene import Scene
+from jwmtool.joint.chunks import Chunks
+from jwmtool.joint.drive import Drive
+from jwmtool.joint.prior import PriorFrames, render_prior
+from jwmtool.joint.told import encode, tell
+from jwmtool.worldgen.latents import FrameStream, Prior, VideoAutoencoder
+
+
+@dataclass(frozen=True)
+class Generated:
+    """Some frames, on the CPU.
+
+    Attributes:
+        frames: their numbers.
+        video: [V, n, 3, H, W] in [0, 1].
+        prior: of these frames, if there is a scene.
+    """
+
+    frames: range
+    video: Tensor
+    prior: PriorFrames | None
+
+
+def generate(
+    drive: Drive,
+    chunks: Chunks,  # new
+    autoencoder: VideoAutoencoder,
+    seed: int,
+    *,
+    scene: Scene | None = None,  # on the device that shall render
+    first: Tensor | None = None,  # [V, 1, 3, H, W] in [0, 1], the pictures that the video begins with
+    device: str = "cpu",  # of the model and the autoencoder
+    progress: Callable[[float], None] | None = None,  # is told the number of frames done
+) -> Iterator[Generated]:
+    """Make a video; each chunk is yielded as it is done. The same seed gives the same bits on one device."""
+    stream = autoencoder.stream()
+    clean = None if first is None else encode(autoencoder, first, device)
+    start = 0
+    while start < len(drive):
+        frames = range(start, min(start + chunks.size(), len(drive)))
+        prior = None if scene is None else render_prior(scene, drive, frames)
+        known = tell(drive, frames, autoencoder, prior, device)
+        noise = noise_of(drive, frames, autoencoder, seed).to(device)
+        tick = None if progress is None else _Tick(progress, frames)
+        latents = chunks.push(known, noise, clean if start == 0 else None, tick)
+        yield Generated(frames, _decoded(stream, latents, prior if autoencoder.takes_prior else None, device), prior)
+        start = frames.stop
+
+
+def noise_of(drive: Drive, frames: range, autoencoder: VideoAutoencoder, seed: int) -> Tensor:  # [1, V, n, C, h, w]
+    """Drawn on the CPU; that of a frame depends on the seed and its number alone."""
+    width, height = (side // autoencoder.stride for side in drive.size)
+    shape = (1, len(drive.cameras), autoencoder.channels, height, width)
+    drawn = []
+    for frame in frames:
+        mixed = np.random.SeedSequence([seed, frame]).generate_state(1, np.uint64)[0]
+        drawn.append(torch.randn(shape, generator=torch.Generator().manual_seed(int(mixed >> np.uint64(1)))))
+    return torch.stack(drawn, dim=2)
+
+
+@dataclass(frozen=True)
+class _Tick:
+    """Shares of a chunk as frames of the video."""
+
+    progress: Callable[[float], None]
+    frames: range
+
+    def __call__(self, share: float) -> None:
+        self.progress(self.frames.start + share * len(self.frames))
+
+
+@torch.inference_mode()
+def _decoded(stream: FrameStream, latents: Tensor, prior: PriorFrames | None, device: str) -> Tensor:
+    """[V, n, 3, H, W] in [0, 1], on the CPU."""
+    known = None if prior is None else Prior(prior.color.to(device), prior.coverage.to(device))
+    return stream.push(latents[0], known).float().cpu()

@@ -1,0 +1,51 @@
+"""What the scene shows of the frames to come: the prior that a video is made with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from jwmtool.artifacts.scene import Scene
+from jwmtool.joint.drive import Drive
+from jwmtool.rendering.holes import fill_holes
+from jwmtool.rendering.view import render_view
+
+
+@dataclass(frozen=True)
+class PriorFrames:
+    """Of V views and T frames, on the CPU.
+
+    Attributes:
+        bare: [V, T, 3, H, W] in [0, 1], as rendered.
+        color: [V, T, 3, H, W] in [0, 1], without holes.
+        coverage: [V, T, 1, H, W] in [0, 1].
+    """
+
+    bare: Tensor
+    color: Tensor
+    coverage: Tensor
+
+
+def render_prior(
+    scene: Scene,  # on the device that shall render
+    drive: Drive,
+    frames: range,
+) -> PriorFrames:
+    """Render some frames of a drive."""
+    rows = [[_render(scene, drive, view, frame) for frame in frames] for view in range(len(drive.cameras))]
+    bare, color, coverage = (torch.stack([torch.stack([cell[k] for cell in row]) for row in rows]) for k in range(3))
+    return PriorFrames(bare, color, coverage)
+
+
+@torch.no_grad()
+def _render(scene: Scene, drive: Drive, view: int, frame: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Bare and filled color [3, H, W], coverage [1, H, W]."""
+    camera = drive.camera_at(view, frame)
+    rendering = render_view(scene, camera, int(drive.path.times_us[frame]), drive.cameras[view].name)
+    filled = fill_holes(rendering, camera, scene.sky is not None)
+    bare = rendering.color.detach().float().cpu().permute(2, 0, 1).clamp(0.0, 1.0)
+    color = torch.from_numpy(np.ascontiguousarray(filled.color)).permute(2, 0, 1).clamp(0.0, 1.0)
+    return bare, color, torch.from_numpy(np.ascontiguousarray(filled.coverage))[None]

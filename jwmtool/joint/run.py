@@ -1,0 +1,168 @@
+"""What `jwm generate` does: hold the request against what is there, then make and write the videos."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from jwmtool import console
+from jwmtool.artifacts.clip import Clip
+from jwmtool.artifacts.clip_io import clip_content_sha256, read_clip
+from jwmtool.artifacts.images import image_size
+from jwmtool.artifacts.provenance import record
+from jwmtool.artifacts.scene import Scene
+from jwmtool.artifacts.scene_files import open_scene
+from jwmtool.artifacts.trajectory_io import TRAJECTORY_SUFFIXES
+from jwmtool.device import resolve_device
+from jwmtool.errors import UsageError
+from jwmtool.joint.chunks import Chunks, Overlapping
+from jwmtool.joint.drive import Drive, DriveRequest, resolve_drive
+from jwmtool.joint.first_frames import first_pictures
+from jwmtool.joint.generate import generate
+from jwmtool.joint.models import AUTOENCODER, MODEL, Models, check_fit, find_checkpoint, open_models, sha256
+from jwmtool.joint.pictures import Output
+from jwmtool.rendering.view import on_device
+from jwmtool.worldgen.sampler import Sampling
+
+DEFAULT_VIDEO = "video.mp4"
+MAX_SAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Order:
+    """A request and where things are; None: not given.
+
+    Attributes:
+        request: what to make.
+        sampling: how noise becomes latents.
+        prior, clip, layout: a scene and clips.
+        first_frames: pictures, one for each camera.
+        model, autoencoder: paths or names of shipped ones.
+        output: see `pictures.Output`; None: `video.mp4`, or a folder `video`.
+        seed: of the first sample; the next ones count on.
+        num_samples: videos of each camera.
+        preview: put render and coverage beside what was generated.
+        device: `auto`, `cpu` or `cuda`.
+    """
+
+    request: DriveRequest
+    sampling: Sampling
+    prior: Path | None = None
+    clip: Path | None = None
+    layout: Path | None = None
+    first_frames: tuple[Path, ...] = ()
+    model: str | None = None
+    autoencoder: str | None = None
+    output: Path | None = None
+    seed: int = 0
+    num_samples: int = 1
+    preview: bool = False
+    device: str = "auto"
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An order that can be carried out; no weights were read and nothing was rendered yet."""
+
+    order: Order
+    drive: Drive
+    output: Output
+    scene: Scene | None
+    clip: Clip | None
+    layout: Clip | None
+    model: Path
+    autoencoder: Path
+    device: str
+
+    def reads(self) -> list[Path]:
+        """What carrying it out reads."""
+        order = self.order
+        given = (order.prior, order.clip, order.layout, *order.first_frames, *_trajectory_file(order))
+        return [*(path for path in given if path is not None), self.model, self.autoencoder]
+
+    def write(self, argv: Sequence[str]) -> Path:
+        """Make the videos; returns where they are.
+
+        Raises:
+            InputError: damaged weights or pictures.
+        """
+        order = self.order
+        models = open_models(self.model, self.autoencoder, self.device)
+        scene = None if self.scene is None else on_device(self.scene, self.device)
+        first = first_pictures(self.drive, order.first_frames, self.clip, scene)
+        console.detail(f"{len(self.drive)} frames, {'no first frame' if first is None else 'first frame known'}")
+        provenance = [*([] if scene is None else scene.history), self._record(argv)]
+        total = len(self.drive) * order.num_samples
+        with (
+            console.progress("generating", total) as bar,
+            self.output.open(self.drive.rate_hz, order.force, provenance) as writers,
+        ):
+            for sample in range(order.num_samples):
+                tick = _ticker(bar, sample * len(self.drive), total)
+                seed = order.seed + sample
+                made = generate(
+                    self.drive, _chunks(models, order.sampling), models.autoencoder, seed,
+                    scene=scene, first=first, device=self.device, progress=tick,
+                )  # fmt: skip
+                for some in made:
+                    writers.write(sample, self.drive, seed, some, order.preview)
+                    tick(some.frames.stop)
+        return self.output.path
+
+    def _record(self, argv: Sequence[str]) -> dict[str, Any]:
+        order = self.order
+        inputs: list[Any] = [path for path in (order.prior, *order.first_frames, *_trajectory_file(order)) if path]
+        for path, clip in ((order.clip, self.clip), (order.layout, self.layout)):
+            if clip is not None:
+                inputs.append({"path": str(path), "sha256": clip_content_sha256(clip)})
+        inputs += [{"path": str(path), "sha256": sha256(path)} for path in (self.model, self.autoencoder)]
+        made = record(argv, inputs, seed=order.seed, device=self.device)
+        return made | {"sampling": asdict(order.sampling), "tags": dict(self.drive.tags)}
+
+
+def plan_videos(order: Order) -> Plan:
+    """Hold an order against what is there.
+
+    Raises:
+        UsageError: it contradicts itself, or asks for what is not there.
+        InputError: an input is missing, damaged or does not fit the others.
+        OutputExistsError: the output exists and not `force`.
+    """
+    if order.preview and order.prior is None:
+        raise UsageError("--preview: expected --prior SCENE, found none")
+    scene = None if order.prior is None else open_scene(order.prior)
+    clip = None if order.clip is None else read_clip(order.clip)
+    layout = None if order.layout is None else read_clip(order.layout)
+    for path in order.first_frames:
+        image_size(path)  # no picture is told before any work
+    drive = resolve_drive(order.request, scene, clip, layout)
+    names = tuple(camera.name for camera in drive.cameras)
+    several = len(names) * order.num_samples > 1
+    path = order.output or Path(Path(DEFAULT_VIDEO).stem if several else DEFAULT_VIDEO)
+    output = Output(path, names, order.num_samples)
+    output.check(len(drive), order.force)
+    model = find_checkpoint(order.model, MODEL, "--model")
+    autoencoder = find_checkpoint(order.autoencoder, AUTOENCODER, "--autoencoder")
+    check_fit(model, autoencoder)
+    return Plan(order, drive, output, scene, clip, layout, model, autoencoder, resolve_device(order.device))
+
+
+def _chunks(models: Models, sampling: Sampling) -> Chunks:
+    """The way a model goes about a video, new for each."""
+    return Overlapping(models.transformer, models.autoencoder.stride, sampling)
+
+
+def _ticker(bar: console.Progress, before: int, total: int) -> Callable[[float], None]:
+    def tick(done: float) -> None:
+        bar.update(before + done, f"frame {min(total, before + math.floor(done))}/{total}")
+
+    return tick
+
+
+def _trajectory_file(order: Order) -> list[Path]:
+    text = order.request.trajectory
+    return [Path(text)] if text is not None and Path(text).suffix.lower() in TRAJECTORY_SUFFIXES else []
