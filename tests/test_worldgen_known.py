@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,7 +18,9 @@ from jwmtool.worldgen.drawing import BODIES, LANES, VEHICLES, Box, draw_layout
 from jwmtool.worldgen.ego_motion import NUMBERS, ego_motion
 from jwmtool.worldgen.known import LAYOUT_MAPS, SUBCELL, Known, cells, channel_counts
 from jwmtool.worldgen.rays import camera_rays
+from jwmtool.worldgen.start import GaussianStart
 from jwmtool.worldgen.tags import NUM_TAGS, TAGS, known_tags, read_prompt, tag_numbers
+from jwmtool.worldgen.transformer import build_model
 
 K = np.array([[100.0, 0.0, 32.0], [0.0, 100.0, 16.0], [0.0, 0.0, 1.0]])
 # Camera axes (right, down, forward) in the rig's (forward, left, up), 1.5 m above the road.
@@ -126,3 +129,36 @@ def test_parts_are_left_out_by_group() -> None:
     concat = less.conditions(64, 16).concat
     assert concat is not None and concat[:, :, :, :80].abs().max() == 0.0 and concat.sum() == 6 * 2 * 2 * 4
     assert Known(known.times_s).conditions(64, 16).concat is None
+
+
+def test_the_start_is_the_best_guess_of_gaussian_latents() -> None:
+    """Least squares over many draws of (data, noise) finds the same velocity, with a prior and without."""
+    draw = torch.Generator().manual_seed(0)
+    start = GaussianStart(1, SUBCELL)
+    spread = float(start.spread.detach().sigmoid())
+    for covered, t in ((1.0, 0.3), (1.0, 0.8), (0.0, 0.1), (0.0, 0.6)):
+        size = (1, 1, 1, 1, 400, 500)
+        prior, noise = torch.randn(size, generator=draw), torch.randn(size, generator=draw)
+        spare = torch.randn(size, generator=draw)
+        data = prior + spread**0.5 * spare if covered else spare
+        x = (1 - t) * data + t * noise
+        concat = torch.cat([prior, torch.full_like(prior, covered)], dim=3)
+        found = start(x, torch.tensor([[t]]), concat).flatten()
+        basis = torch.stack([x.flatten(), prior.flatten() * covered], dim=1)
+        best = torch.linalg.lstsq(basis, (noise - data).flatten()[:, None], driver="gelsd").solution
+        assert torch.allclose((basis @ best)[:, 0], found, atol=0.05)
+
+
+def test_an_untrained_network_with_a_start_shows_the_prior() -> None:
+    config = replace(CONFIGS["mini"], layers=1, cross_view_every=1)
+    model = build_model(config).eval()
+    counts, shape = channel_counts(64, 16), (1, 1, 2)
+    prior = torch.randn(*shape, 64, 2, 4, generator=torch.Generator().manual_seed(1))
+    coverage = torch.ones(*shape, counts["coverage"], 2, 4)
+    known = Known(torch.arange(2.0)[None].double(), prior=prior, coverage=coverage)
+    t, noise = 0.9, torch.randn(prior.shape, generator=torch.Generator().manual_seed(2))
+    x = (1 - t) * prior + t * noise
+    with torch.no_grad():
+        velocity = model(x, torch.full((1, 2), t), known.conditions(64, 16))
+    guess = x - t * velocity
+    assert (guess - prior).square().mean() < 0.01 < (x - t * (0 * x) - prior).square().mean()

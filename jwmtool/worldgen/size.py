@@ -27,7 +27,7 @@ _PARTS = (
     ("cross_view", r"blocks\.\d+\.cross_view"),
     ("ffn", r"blocks\.\d+\.ffn"),
     ("modulation", r"blocks\.\d+\.(norm2|scale_shift_table)|scale_shift_table"),
-    ("conditions", r"condition_embedder\.\w+|condition_embedding|ego_embedder|tag_embedder"),
+    ("conditions", r"condition_embedder\.\w+|condition_embedding|ego_embedder|tag_embedder|start"),
     ("patches", r"patch_embedding|proj_out"),
 )
 

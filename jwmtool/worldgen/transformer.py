@@ -22,6 +22,9 @@ from jwmtool.worldgen.config import WorldGenConfig
 from jwmtool.worldgen.layout import make_layout
 from jwmtool.worldgen.mask import Causal
 from jwmtool.worldgen.rope import rotation
+from jwmtool.worldgen.start import GaussianStart
+
+_ADDED = (EgoEmbedder, CrossViewAttention, TagEmbedder, GaussianStart)
 
 
 class WorldGen(nn.Module):
@@ -40,6 +43,8 @@ class WorldGen(nn.Module):
             self.ego_embedder = EgoEmbedder(config)
         if config.num_tags:
             self.tag_embedder = TagEmbedder(config)
+        if config.start_stride:
+            self.start = GaussianStart(config.in_channels, config.start_stride)
         self.blocks = nn.ModuleList(
             Block(config, config.cross_view and k % every == every - 1) for k in range(config.layers)
         )
@@ -88,7 +93,10 @@ class WorldGen(nn.Module):
         if memory is not None and remember:
             memory.advance(times)
         out = self.proj_out(self.head(x_BVTPC, self.scale_shift_table, time_BTC))
-        return _unpatch(out, rows, columns, config.patch)
+        velocity = _unpatch(out, rows, columns, config.patch)
+        if config.start_stride:
+            velocity = velocity + self.start(latents.float(), timesteps, conditions.concat)
+        return velocity
 
     def _tokens(self, conditions: Conditions, B: int) -> tuple[Tensor, Tensor | None]:
         """Of text and tags [B, L, text_dim], and where there are any."""
@@ -105,12 +113,12 @@ class WorldGen(nn.Module):
     def added(self) -> Iterator[tuple[str, nn.Module]]:
         """Names and modules that Wan does not have; each starts by adding nothing, but for tags that are told."""
         for name, module in self.named_modules():
-            if isinstance(module, EgoEmbedder | CrossViewAttention | TagEmbedder) or name == "condition_embedding":
+            if isinstance(module, _ADDED) or name == "condition_embedding":
                 yield name, module
 
 
 def build_model(config: WorldGenConfig) -> WorldGen:
-    """A WorldGen with its first weights: its velocity is 0."""
+    """A WorldGen with its first weights: its velocity is 0, or that of its start."""
     model = WorldGen(config)
     for name, module in model.named_modules():
         if isinstance(module, nn.Linear) and name.startswith(("condition_embedder.t", "blocks.")):
@@ -130,7 +138,7 @@ def add_nothing(model: WorldGen) -> None:
     for _, module in model.added():
         if isinstance(module, nn.Conv3d):
             nn.init.zeros_(module.weight)
-        elif isinstance(module, EgoEmbedder | CrossViewAttention):
+        elif isinstance(module, EgoEmbedder | CrossViewAttention | GaussianStart):
             module.first_weights()
         elif isinstance(module, TagEmbedder):
             module.reset_parameters()
