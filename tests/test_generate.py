@@ -33,6 +33,7 @@ from jwmtool.joint.generate import generate, noise_of
 from jwmtool.joint.models import Models, open_models
 from jwmtool.joint.prior import render_prior
 from jwmtool.joint.told import tell
+from jwmtool.rendering.view import Timeline
 from jwmtool.worldgen import checkpoint
 from jwmtool.worldgen.autoencoder import Autoencoder
 from jwmtool.worldgen.autoencoder_config import AutoencoderConfig
@@ -136,7 +137,7 @@ def test_what_is_told_of_a_chunk_is_that_of_the_whole(here: Path, models: Models
     drive = resolve_drive(DriveRequest(7, size=SIZE, tags={"weather": "snow"}), scene)
 
     def of(frames: range) -> Known:
-        return tell(drive, frames, models.autoencoder, render_prior(scene, drive, frames))
+        return tell(drive, frames, models.autoencoder, render_prior(Timeline(scene), drive, frames))
 
     whole, parts = of(range(7)), joined(of(range(3)), of(range(3, 7)))
     assert set(whole.groups()) == {"text", "ego", "prior", "rays"}

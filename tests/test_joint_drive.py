@@ -22,6 +22,7 @@ from jwmtool.joint.drive import DriveRequest, nearest_size, resolve_drive
 from jwmtool.joint.first_frames import first_pictures
 from jwmtool.joint.path import actions_of, drive_path, driven, parse_actions
 from jwmtool.joint.prior import render_prior
+from jwmtool.rendering.view import Timeline
 from jwmtool.worldgen.drawing import VEHICLES
 
 SMALL = (64, 32)
@@ -165,7 +166,7 @@ def test_a_layout_begins_where_the_drive_does(clip: Clip, scene: Scene) -> None:
 
 def test_the_prior_is_what_the_scene_shows(clip: Clip, scene: Scene) -> None:
     drive = resolve_drive(DriveRequest(7, cameras=tuple(clip.cameras), size=(160, 96)), scene)
-    prior = render_prior(scene, drive, range(2, 5))
+    prior = render_prior(Timeline(scene), drive, range(2, 5))
     assert prior.color.shape == (2, 3, 3, 96, 160)
     assert prior.coverage.shape == (2, 3, 1, 96, 160)
     recorded = torch.tensor(clip.load_image(3, "front")).permute(2, 0, 1) / 255.0
@@ -197,7 +198,7 @@ def test_first_frames_are_given_recorded_or_rendered(
     assert capsys.readouterr().err == ""
     beside = resolve_drive(DriveRequest(3, size=SMALL, offset=Offset(y_m=1.0)), scene)
     found = first_pictures(beside, (), clip, scene)
-    assert found is not None and torch.equal(found, render_prior(scene, beside, range(1)).color)
+    assert found is not None and torch.equal(found, render_prior(Timeline(scene), beside, range(1)).color)
     assert "elsewhere" in capsys.readouterr().err
     empty = replace(scene, gaussians=scene.gaussians.select(torch.zeros(len(scene.gaussians), dtype=torch.bool)))
     assert first_pictures(drive, (), None, replace(empty, sky=None)) is None

@@ -181,7 +181,7 @@ def test_only_distances_in_time_matter_and_the_sink_stands_before_the_window() -
     moved = make_layout(causal, times, turn).groups[-1].sink
     assert moved is not None
     shift = times[:, 5] - 1.0 - times[:, 1]
-    torch.testing.assert_close(moved.cos, turn(times[:, :2] + shift[:, None]).cos)
+    torch.testing.assert_close(moved.turn, turn(times[:, :2] + shift[:, None]).turn)
     assert all(group.sink is None for group in make_layout(causal, times, turn).groups[:5])
 
 
@@ -200,7 +200,7 @@ def test_cache_appends_reads_and_evicts() -> None:
 def test_rotation_turns_pairs_by_time_height_and_width() -> None:
     assert head_split(64) == (24, 20, 20) and head_split(128) == (44, 42, 42)
     turned = rotation(torch.tensor([[0.0, 2.5]]), 2, 3, head_dim=6, theta=100.0)
-    assert turned.cos.shape == (1, 1, 2, 6, 1, 3)
+    assert turned.turn.shape == (1, 1, 2, 6, 1, 3)
     x = torch.tensor([1.0, 0.0]).repeat(3).expand(1, 1, 2, 6, 1, 6)
     last = rotate(x, turned)[0, 0, 1, 5, 0]  # at 2.5, row 1, column 2
     expected = [f(angle) for angle in torch.tensor([2.5, 1.0, 2.0]) for f in (torch.cos, torch.sin)]

@@ -244,6 +244,6 @@ def test_info_tells_of_a_network(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(["info", "--config", "worldgen-mini", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == describe_config("worldgen-mini")
     assert run_command(["info", "--config", "worldgen-huge"]) == 2
-    assert "worldgen-wan-5b, worldrec-mini" in capsys.readouterr().err
+    assert "autoencoder-base, worldgen-mini" in capsys.readouterr().err
     with pytest.raises(UsageError, match="worldgen-mini"):
         describe_config("huge")

@@ -13,17 +13,19 @@ EXAMPLES = (
     "jwm train worldrec --data worlds/ --budget 2h -o run/",
     "jwm train worldrec --data worlds/ --data clip/ --stage depth --max-steps 2000 --batch 4 -o run/",
     "jwm train autoencoder --data worlds/ --data clip/ --budget 2h -o run/",
+    "jwm train worldgen --data worlds/ --budget 4h -o run/",
 )
-_BATCH = {"worldrec": 4, "autoencoder": 16}
-_LR = {"worldrec": 3e-4, "autoencoder": 1e-3}
+_BATCH = {"worldrec": 4, "autoencoder": 16, "worldgen": 8}
+_LR = {"worldrec": 3e-4, "autoencoder": 1e-3, "worldgen": 5e-4}
 
 
 def run(
     model: Annotated[
-        Literal["worldrec", "autoencoder"],
+        Literal["worldrec", "autoencoder", "worldgen"],
         typer.Argument(
             metavar="MODEL",
-            help="worldrec: pictures in, a Gaussian scene out; autoencoder: pictures to latents, and back.",
+            help="worldrec: pictures in, a Gaussian scene out; autoencoder: pictures to latents, and back; "
+            "worldgen: what is known of a drive in, its video's latents out.",
         ),
     ],
     data: Annotated[
@@ -49,7 +51,7 @@ def run(
         typer.Option(
             "--config",
             metavar="NAME",
-            help="mini, base or full; of the autoencoder: mini, mini8 or base.",
+            help="mini, base or full; of the autoencoder: mini, mini8 or base; of worldgen: mini or base.",
             show_default="mini, or that of --init",
         ),
     ] = None,
@@ -66,6 +68,33 @@ def run(
             help="Of worldrec. depth: coarse depth alone, a fast start for a full training by --init; "
             "full: the default; gate: fusion's, at last.",
             show_default=False,
+        ),
+    ] = None,
+    autoencoder: Annotated[
+        str | None,
+        typer.Option(
+            "--autoencoder",
+            metavar="PATH",
+            help="Of worldgen: whose latents it makes.",
+            show_default="the shipped autoencoder-mini",
+        ),
+    ] = None,
+    priors: Annotated[
+        str | None,
+        typer.Option(
+            "--priors",
+            metavar="PATH|none",
+            help="Of worldgen: the WorldRec whose scenes it learns to complete; none: pictures made worse.",
+            show_default="the shipped worldrec-mini",
+        ),
+    ] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            "--cache",
+            metavar="DIR",
+            help="Of worldgen: where latents are kept, once encoded; runs may share it.",
+            show_default="OUTPUT/cache",
         ),
     ] = None,
     budget_s: Annotated[
@@ -94,7 +123,8 @@ def run(
             "--batch",
             min=1,
             metavar="N",
-            help="Windows (worldrec, 4 by default) or pictures (autoencoder, 16) a step, of all ranks.",
+            help="Windows (worldrec, 4 by default), pictures (autoencoder, 16) or videos (worldgen, 8) a step, of all "
+            "ranks.",
             show_default=False,
         ),
     ] = None,
@@ -103,7 +133,7 @@ def run(
         typer.Option(
             "--lr",
             metavar="X",
-            help="Learning rate after warm-up, by default 0.0003 (worldrec) or 0.001 (autoencoder).",
+            help="Learning rate after warm-up, by default 0.0003 (worldrec), 0.001 (autoencoder) or 0.0005 (worldgen).",
             show_default=False,
         ),
     ] = None,
@@ -141,10 +171,14 @@ def run(
     from jwmtool.training.run import Run
     from jwmtool.training.settings import TrainSettings
 
-    if model != "worldrec":
-        for flag, value in (("--method", method), ("--stage", stage)):
-            if value is not None:
-                raise UsageError(f"{flag} {value}: only worldrec has it, not the {model}; leave it out")
+    flags = {
+        "worldrec": (("--method", method), ("--stage", stage)),
+        "worldgen": (("--autoencoder", autoencoder), ("--priors", priors), ("--cache", cache)),
+    }
+    for owner, pairs in flags.items():
+        for flag, value in pairs:
+            if model != owner and value is not None:
+                raise UsageError(f"{flag} {value}: only {owner} has it, not {model}; leave it out")
     batch, lr = _BATCH[model] if batch is None else batch, _LR[model] if lr is None else lr
     settings = TrainSettings(batch=batch, lr=lr, precision=precision, eval_every_s=eval_every_s, seed=seed)
     used_device = resolve_device(device)
@@ -156,15 +190,21 @@ def run(
         from jwmtool.training.worldrec.plan import plan_worldrec
 
         plan = plan_worldrec(asked, clips, config, method, stage or "full", seed)
-    else:
+    elif model == "autoencoder":
         from jwmtool.training.autoencoder.plan import plan_autoencoder
 
         plan = plan_autoencoder(asked, clips, config, seed)
+    else:
+        from jwmtool.training.worldgen.plan import plan_worldgen
+
+        plan = plan_worldgen(asked, clips, config, seed, autoencoder, priors, cache)
     if dry_run:
         return would(reads=[*data, *(held_out or ()), *([init] if init else ())], writes=[output])
     if resume:
         plan.check(output)
-    else:
+    if plan.prepare is not None:
+        plan.prepare()
+    if not resume:
         remove_run(output)
         plan.write(output, record(invocation(), seed=seed, device=used_device))
     result = train(plan.task, settings, plan.run)

@@ -96,6 +96,19 @@ class Gaussians:
         fade = torch.exp(-0.5 * (dt / self.time_sigma) ** 2)
         return self.means + self.velocity * dt[:, None], self.opacities * fade
 
+    def held(self, time_s: float, least: float = 0.01) -> Gaussians:
+        """As they are at a moment, and from there on without fading; what has less than `least` left of it is gone."""
+        means, opacities = self.at(time_s)
+        kept = opacities > least * self.opacities
+        still = replace(
+            self,
+            means=means,
+            opacities=opacities,
+            time_mid=torch.full_like(self.time_mid, time_s),
+            time_sigma=torch.full_like(self.time_sigma, STATIC_SIGMA_S),
+        )
+        return still.select(kept)
+
     def select(self, index: Tensor) -> Gaussians:
         """Rows by boolean mask or integer index."""
         return Gaussians(**{f.name: getattr(self, f.name)[index] for f in fields(self)})

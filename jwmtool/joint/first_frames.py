@@ -20,6 +20,7 @@ from jwmtool.geometry import se3
 from jwmtool.joint.drive import Drive
 from jwmtool.joint.prior import render_prior
 from jwmtool.rendering.compare import cover_resize
+from jwmtool.rendering.view import Timeline
 
 MIN_COVERAGE = 0.5  # less of a rendered picture is no start
 _NEAR_M, _NEAR_RAD = 0.3, math.radians(5.0)  # a recorded picture was taken where the drive begins
@@ -42,7 +43,7 @@ def first_pictures(
     recorded = None if clip is None else _recorded(drive, clip, scene)
     if recorded is not None or scene is None:
         return recorded
-    prior = render_prior(scene, drive, range(1))
+    prior = render_prior(Timeline(scene), drive, range(1))
     covered = float(prior.coverage.flatten(1).mean(1).min())
     if covered > MIN_COVERAGE:
         return prior.color

@@ -15,6 +15,7 @@ from jwmtool.joint.chunks import Chunks
 from jwmtool.joint.drive import Drive
 from jwmtool.joint.prior import PriorFrames, render_prior
 from jwmtool.joint.told import encode, tell
+from jwmtool.rendering.view import Timeline
 from jwmtool.worldgen.latents import FrameStream, Prior, VideoAutoencoder
 
 
@@ -46,11 +47,12 @@ def generate(
 ) -> Iterator[Generated]:
     """Make a video; each chunk is yielded as it is done. The same seed gives the same bits on one device."""
     stream = autoencoder.stream()
+    timeline = None if scene is None else Timeline(scene)
     clean = None if first is None else encode(autoencoder, first, device)
     start = 0
     while start < len(drive):
         frames = range(start, min(start + chunks.size(), len(drive)))
-        prior = None if scene is None else render_prior(scene, drive, frames)
+        prior = None if timeline is None else render_prior(timeline, drive, frames)
         known = tell(drive, frames, autoencoder, prior, device)
         noise = noise_of(drive, frames, autoencoder, seed).to(device)
         tick = None if progress is None else _Tick(progress, frames)

@@ -8,10 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jwmtool.artifacts.scene import Scene
 from jwmtool.joint.drive import Drive
 from jwmtool.rendering.holes import fill_holes
-from jwmtool.rendering.view import render_view
+from jwmtool.rendering.view import Timeline, render_view
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class PriorFrames:
 
 
 def render_prior(
-    scene: Scene,  # on the device that shall render
+    scene: Timeline,  # on the device that shall render
     drive: Drive,
     frames: range,
 ) -> PriorFrames:
@@ -41,10 +40,11 @@ def render_prior(
 
 
 @torch.no_grad()
-def _render(scene: Scene, drive: Drive, view: int, frame: int) -> tuple[Tensor, Tensor, Tensor]:
+def _render(timeline: Timeline, drive: Drive, view: int, frame: int) -> tuple[Tensor, Tensor, Tensor]:
     """Bare and filled color [3, H, W], coverage [1, H, W]."""
-    camera = drive.camera_at(view, frame)
-    rendering = render_view(scene, camera, int(drive.path.times_us[frame]), drive.cameras[view].name)
+    camera, time_us = drive.camera_at(view, frame), int(drive.path.times_us[frame])
+    scene = timeline.at(time_us)
+    rendering = render_view(scene, camera, time_us, drive.cameras[view].name)
     filled = fill_holes(rendering, camera, scene.sky is not None)
     bare = rendering.color.detach().float().cpu().permute(2, 0, 1).clamp(0.0, 1.0)
     color = torch.from_numpy(np.ascontiguousarray(filled.color)).permute(2, 0, 1).clamp(0.0, 1.0)

@@ -18,7 +18,7 @@ from jwmtool.imaging.colormap import depth_colors, gray
 from jwmtool.rendering.bev import DEFAULT_SIZE, below_headroom, bird_view, render_bird
 from jwmtool.rendering.compare import cover_resize, side_by_side
 from jwmtool.rendering.paths import View
-from jwmtool.rendering.view import NEAR_M, Origin, only_origin, render_view
+from jwmtool.rendering.view import NEAR_M, Origin, Timeline, only_origin, render_view
 
 Show = Literal["color", "depth", "alpha"]
 MIN_ALPHA = 0.5  # below it, depth is that of a haze
@@ -41,10 +41,11 @@ def render_frames(
     near_m: float = NEAR_M,
 ) -> Iterator[Frame]:
     """Render each view as color, depth (see `depth_colors`) or alpha."""
-    scene = only_origin(scene, only)
+    timeline = Timeline(only_origin(scene, only))
     for view in views:
         with torch.no_grad():
-            rendering = render_view(scene, view.camera, view.shown_us, view.camera_name, near_m=near_m)
+            shown = timeline.at(view.shown_us)
+            rendering = render_view(shown, view.camera, view.shown_us, view.camera_name, near_m=near_m)
         camera = view.camera
         meta = FrameMeta(
             view.time_us,
@@ -94,11 +95,11 @@ def bird_frames(
     """The scene from above, once a view, with the whole path and where the ego is."""
     path = egos if path is None else path
     bird = bird_view(path, size or DEFAULT_SIZE)
-    scene = below_headroom(only_origin(scene, only), path)
+    timeline = Timeline(below_headroom(only_origin(scene, only), path))
     camera = bird.camera
     for view, ego in zip(views, egos, strict=True):
         with torch.no_grad():
-            image, coverage = render_bird(scene, bird, view.shown_us, path, ego)
+            image, coverage = render_bird(timeline.at(view.shown_us), bird, view.shown_us, path, ego)
         meta = FrameMeta(
             view.time_us,
             None,

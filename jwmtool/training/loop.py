@@ -208,6 +208,7 @@ class _Loop:
         if self.ranks.is_main:
             counters = self.counters
             metadata = {
+                **getattr(self.task, "told", {}),
                 "task": self.task.name,
                 "config": dict(self.task.config),
                 "settings": self.settings.to_dict(),

@@ -20,9 +20,11 @@ class Plan:
         run: as asked; a model that reads the weights to start from in its own way has taken `init` out.
         write: writes the record into a folder, given the provenance.
         check: sees that a run that is to go on began with the same clips and recipe; InputError if not.
+        prepare: work before training that is not part of its budget and goes on where it was interrupted; None: none.
     """
 
     task: Task
     run: Run
     write: Callable[[Path, Mapping[str, Any]], None]
     check: Callable[[Path], None]
+    prepare: Callable[[], None] | None = None

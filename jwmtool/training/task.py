@@ -19,7 +19,8 @@ class Task(Protocol):
 
     Attributes:
         name: one word for progress and logs.
-        config: JSON values that rebuild the model; saved with its weights.
+        config: JSON values that rebuild the model; saved with its weights, as are those of an attribute `told`, if
+            there is one.
         headline: the key of `evaluate` that decides which weights are best.
         higher_is_better: which way.
     """

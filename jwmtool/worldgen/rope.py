@@ -17,11 +17,10 @@ class Rotation:
     """How far each pair of numbers of a head is turned.
 
     Attributes:
-        cos, sin: [B, 1, T, P, 1, D / 2].
+        turn: [B, 1, T, P, 1, D / 2] complex numbers of length 1.
     """
 
-    cos: Tensor
-    sin: Tensor
+    turn: Tensor
 
 
 def head_split(head_dim: int) -> tuple[int, int, int]:
@@ -50,21 +49,18 @@ def rotation(
         for axis, dim in zip(axes, head_split(head_dim), strict=True)
     ]
 
-    def joined(parts: list[Tensor]) -> Tensor:
-        shaped = [part.float().expand(B, T, height * width, -1) for part in parts]
-        return torch.cat(shaped, dim=-1)[:, None, :, :, None]
-
-    return Rotation(joined([a.cos() for a in angles]), joined([a.sin() for a in angles]))
+    shaped = [angle.expand(B, T, height * width, -1) for angle in angles]
+    turned = torch.cat(shaped, dim=-1)[:, None, :, :, None]
+    return Rotation(torch.complex(turned.cos().float(), turned.sin().float()))
 
 
 def rotate(
     x: Tensor,  # [B, V, T, P, H, D]
     by: Rotation,
 ) -> Tensor:
-    """Turn neighboring pairs (x_0, x_1), (x_2, x_3), ... of each head."""
-    even, odd = x.float().unflatten(-1, (-1, 2)).unbind(-1)
-    turned = torch.stack((even * by.cos - odd * by.sin, even * by.sin + odd * by.cos), dim=-1)
-    return turned.flatten(-2).type_as(x)
+    """Turn neighboring pairs (x_0, x_1), (x_2, x_3), ... of each head: as complex numbers, one pass over memory."""
+    pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
+    return torch.view_as_real(pairs * by.turn).flatten(-2).type_as(x)
 
 
 def _angles(positions: Tensor, dim: int, theta: float) -> Tensor:
