@@ -22,6 +22,7 @@ from jwmtool.training.clips import Part, gather
 from jwmtool.training.worldgen.prepare import KINDS, Preparer, usable
 from jwmtool.training.worldgen.priors import frames_ahead, frames_between, imitated, rendered
 from jwmtool.training.worldgen.samples import Spec, drawn_sample, drawn_spec, known_of, stacked, told
+from jwmtool.training.worldgen.spread import measured_spread
 from jwmtool.training.worldgen.store import Cut, Store, Stored, open_latents, read_cut
 from jwmtool.worldgen.known import cells
 from jwmtool.worldgen.rays import camera_rays
@@ -260,3 +261,17 @@ def test_coverage_is_told_in_cells(stored: Stored) -> None:
     assert cells(maps, 16).sum() == 2.0, "two squares of 4 px"
     found = read_cut(stored, Cut(0, 1, 0, 8), 0)["coverage"]
     assert 0.3 < float(found.mean()) < 1.0
+
+
+def test_spread_is_how_far_off_the_priors_are(stored: Stored) -> None:
+    """Cell by cell as by a plain loop; a clip without priors tells nothing."""
+    cut = read_cut(stored, Cut(0, len(stored.cameras), 0, stored.num_frames), 0)
+    squares = [
+        (cut["latents"][v, t, :, y, x] - cut["prior"][v, t, :, y, x]).square()
+        for v, t, y, x in np.ndindex(*cut["coverage"].shape[:2], *cut["coverage"].shape[3:])
+        if cut["coverage"][v, t, :, y, x].mean() >= 0.95
+    ]
+    found = measured_spread([stored, stored])
+    assert found is not None and len(squares) > 10
+    assert torch.allclose(found, torch.stack(squares).mean(0).clamp(0.01, 0.99), atol=1e-5)
+    assert measured_spread([replace(stored, kinds=())]) is None

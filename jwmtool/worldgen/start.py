@@ -34,6 +34,11 @@ class GaussianStart(nn.Module):
         """As new."""
         nn.init.constant_(self.spread, math.log(_FIRST_VARIANCE / (1.0 - _FIRST_VARIANCE)))
 
+    def set_spread(self, variance: Tensor) -> None:
+        """Variance [C] in (0, 1) of latents about their prior, as measured."""
+        with torch.no_grad():
+            self.spread.copy_(torch.logit(variance))
+
     def forward(
         self,
         latents: Tensor,  # [B, V, T, C, h, w]

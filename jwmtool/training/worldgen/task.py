@@ -16,6 +16,7 @@ from jwmtool.training.worldgen.held_out import HeldOut
 from jwmtool.training.worldgen.loss import terms, velocity_errors
 from jwmtool.training.worldgen.recipe import Recipe
 from jwmtool.training.worldgen.samples import Spec, drawn_sample, drawn_spec, stacked
+from jwmtool.training.worldgen.spread import measured_spread
 from jwmtool.training.worldgen.store import Store, Stored, open_latents
 from jwmtool.worldgen.autoencoder import Autoencoder
 from jwmtool.worldgen.checkpoint import KIND
@@ -51,8 +52,13 @@ class WorldGenTask:
         self._scored: HeldOut | None = None
 
     def build(self) -> nn.Module:
-        """The network with its first weights."""
-        return build_model(self._network)
+        """The network with its first weights; one with a start knows how far off the priors are."""
+        model = build_model(self._network)
+        if self._network.start_stride:
+            spread = measured_spread([stored for group in self._clips() for stored in group])
+            if spread is not None:
+                model.start.set_spread(spread)
+        return model
 
     def spec(self, step: int) -> Spec:
         """Of all samples of the step whose first sample, of all ranks, has that number."""
