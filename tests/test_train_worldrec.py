@@ -253,8 +253,8 @@ def test_what_is_wrong_is_told_in_one_line(
 
 
 def test_another_model_and_a_dry_run(worlds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["train", "worldgen", "--data", str(worlds), "-o", "run", "--max-steps", "1"]) == 2
-    assert "worldgen" in capsys.readouterr().err
+    assert run(["train", "worldnone", "--data", str(worlds), "-o", "run", "--max-steps", "1"]) == 2
+    assert "worldnone" in capsys.readouterr().err
     output = tmp_path / "run"
     words = ["train", "worldrec", "--data", str(worlds), "-o", str(output), "--budget", "1m", "--dry-run"]
     assert run([*words, "--device", "cpu"]) == 0

@@ -139,8 +139,8 @@ def test_info_tells_of_a_network_and_names_those_there_are(capsys: pytest.Captur
     assert "12 views of" in shown and "parameters" in shown and "gflops" in shown
     assert run_command(["info", "--config", "worldrec-mini", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == describe_config("worldrec-mini")
-    assert run_command(["info", "--config", "worldgen-huge"]) == 2
-    assert "worldrec-mini, worldrec-base, worldrec-full, found 'worldgen-huge'" in capsys.readouterr().err
+    assert run_command(["info", "--config", "worldrec-huge"]) == 2
+    assert "worldrec-mini, worldrec-base, worldrec-full, autoencoder-mini" in capsys.readouterr().err
     assert run_command(["info", "--config", "worldrec-mini", "--system"]) == 2
     assert run_command(["info", "--config", "worldrec-mini", "--sheet", "a.png"]) == 2
     assert run_command(["info", "scene.h5", "--config", "worldrec-mini"]) == 2
