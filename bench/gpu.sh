@@ -29,4 +29,22 @@ job worldrec_speed "$python" bench/streaming.py --model models/worldrec-mini --c
     --device cuda --json "$results/worldrec_speed.json"
 job worldrec_full "$python" bench/worldrec.py --worlds 2 --cache "$worlds" --untrained --config full --device cuda \
     --json "$results/worldrec_full.json"
+for config in mini wan-1.3b wan-5b; do
+    job "worldgen_$config" "$python" bench/worldgen_speed.py --config "$config" --device cuda --json "$results/worldgen_$config.json"
+done
+# Shipped checkpoints, trained on: worlds first, in as many goes as they take, then runs that resume.
+train() { # name, words of `jwm train`
+    local name=$1 run=$results/runs/$1
+    shift
+    local go=(--init "models/$name")
+    [ -d "$run/state" ] && go=(--resume)
+    "$python" -m jwmtool.cli.main train "$@" "${go[@]}" --data "$worlds/train" --budget 8m --device cuda -o "$run" &&
+        grep held_out "$run/log.jsonl" | tail -n 1 >"$results/$name.json"
+}
+export -f train
+export python results worlds
+job worlds "$python" -m jwmtool.cli.main world random --seed 5000000 --count 400 --rig front1 --size 224x128 --rate 10 --duration 2.4s \
+    --weather random --time-of-day random --event random --lidar none -o "$worlds/train" --quiet && touch "$results/worlds.json"
+job worldgen-mini bash -c 'train worldgen-mini worldgen --batch 32 --precision bf16'
+job worldrec-mini bash -c 'train worldrec-mini worldrec --batch 8'
 exit $failed
