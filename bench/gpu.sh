@@ -43,8 +43,9 @@ train() { # name, words of `jwm train`
 }
 export -f train
 export python results worlds
-job worlds "$python" -m jwmtool.cli.main world random --seed 5000000 --count 400 --rig front1 --size 224x128 --rate 10 --duration 2.4s \
-    --weather random --time-of-day random --event random --lidar none -o "$worlds/train" --quiet && touch "$results/worlds.json"
+job worlds bash -c '"$python" -m jwmtool.cli.main world random --seed 5000000 --count 400 --rig front1 --size 224x128 --rate 10 \
+    --duration 2.4s --weather random --time-of-day random --event random --lidar none -o "$worlds/train" --quiet &&
+    echo "{}" >"$results/worlds.json"'
 job worldgen-mini bash -c 'train worldgen-mini worldgen --batch 32 --precision bf16'
 job worldrec-mini bash -c 'train worldrec-mini worldrec --batch 8'
 exit $failed
