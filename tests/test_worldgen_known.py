@@ -131,22 +131,25 @@ def test_parts_are_left_out_by_group() -> None:
     assert Known(known.times_s).conditions(64, 16).concat is None
 
 
-def test_the_start_is_the_best_guess_of_gaussian_latents() -> None:
-    """Least squares over many draws of (data, noise) finds the same velocity, with a prior and without."""
+@pytest.mark.parametrize(("covered", "t"), [(1.0, 0.3), (1.0, 0.8), (0.0, 0.1), (0.0, 0.6), (None, 0.3)])
+def test_the_start_is_the_best_guess_of_gaussian_latents(covered: float | None, t: float) -> None:
+    """Least squares over many draws of (data, noise) finds the same velocity: covered, only filled, without a prior."""
     draw = torch.Generator().manual_seed(0)
     start = GaussianStart(1, SUBCELL)
-    spread = float(start.spread.detach().sigmoid())
-    for covered, t in ((1.0, 0.3), (1.0, 0.8), (0.0, 0.1), (0.0, 0.6)):
-        size = (1, 1, 1, 1, 400, 500)
-        prior, noise = torch.randn(size, generator=draw), torch.randn(size, generator=draw)
-        spare = torch.randn(size, generator=draw)
-        data = prior + spread**0.5 * spare if covered else spare
-        x = (1 - t) * data + t * noise
-        concat = torch.cat([prior, torch.full_like(prior, covered)], dim=3)
-        found = start(x, torch.tensor([[t]]), concat).flatten()
-        basis = torch.stack([x.flatten(), prior.flatten() * covered], dim=1)
-        best = torch.linalg.lstsq(basis, (noise - data).flatten()[:, None], driver="gelsd").solution
-        assert torch.allclose((basis @ best)[:, 0], found, atol=0.05)
+    start.measured(torch.tensor([[0.9], [0.5]]), torch.tensor([[0.2], [0.6]]))
+    gain, variance = {1.0: (0.9, 0.2), 0.0: (0.5, 0.6), None: (0.0, 1.0)}[covered]
+    size = (1, 1, 1, 1, 400, 500)
+    prior, noise, spare = (torch.randn(size, generator=draw) for _ in range(3))
+    data = gain * prior + variance**0.5 * spare
+    x = (1 - t) * data + t * noise
+    told = torch.zeros_like(prior) if covered is None else prior
+    concat = torch.cat([told, torch.full_like(prior, covered or 0.0)], dim=3)
+    found = start(x, torch.tensor([[t]]), concat).detach().flatten()
+    basis = torch.stack([x.flatten(), told.flatten()], dim=1)
+    best = torch.linalg.lstsq(basis, (noise - data).flatten()[:, None], driver="gelsd").solution
+    assert torch.allclose((basis @ best)[:, 0], found, atol=0.05)
+    if covered is None:
+        assert torch.allclose(start(x, torch.tensor([[t]]), None).flatten(), found)
 
 
 def test_an_untrained_network_with_a_start_shows_the_prior() -> None:

@@ -55,9 +55,9 @@ class WorldGenTask:
         """The network with its first weights; one with a start knows how far off the priors are."""
         model = build_model(self._network)
         if self._network.start_stride:
-            spread = measured_spread([stored for group in self._clips() for stored in group])
-            if spread is not None:
-                model.start.set_spread(spread)
+            about = measured_spread([stored for group in self._clips() for stored in group])
+            if about is not None:
+                model.start.measured(*about)
         return model
 
     def spec(self, step: int) -> Spec:
