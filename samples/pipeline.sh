@@ -7,13 +7,13 @@
 #   SIZE    WxH to ingest a recording at (224x128, or 416x128 where its pictures are wide)
 #   BUDGET  time for refining (20s)
 #   FRAMES  of each generated video (48)
-#   STEPS   of generation (20)
+#   STEPS   of generation (4)
 #   DEMO    folder for the results (demo)
 set -euo pipefail
 out=${DEMO:-demo}
 clip=${CLIP:-}
 first=${FIRST:-2} until=${UNTIL:-6}
-budget=${BUDGET:-20s} frames=${FRAMES:-48} steps=${STEPS:-20}
+budget=${BUDGET:-20s} frames=${FRAMES:-48} steps=${STEPS:-4}
 mkdir -p "$out"
 
 size_of() { # WIDTHxHEIGHT that suits the first camera of a clip

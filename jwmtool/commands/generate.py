@@ -97,7 +97,7 @@ def run(
         str | None, typer.Option("--prompt", metavar="TEXT", help="The same in words: 'a foggy motorway at night'.")
     ] = None,
     steps: Annotated[
-        int | None, typer.Option("--steps", min=1, metavar="N", help="From noise to video.", show_default="20")
+        int | None, typer.Option("--steps", min=1, metavar="N", help="From noise to video.", show_default="4")
     ] = None,
     guidance: Annotated[
         str | None,

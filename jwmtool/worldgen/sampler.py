@@ -35,7 +35,7 @@ class Sampling:
         UsageError: a number out of range, or a part that there is not.
     """
 
-    steps: int = 20
+    steps: int = 4
     shift: float = 3.0
     guidance: Mapping[str, float] = field(default_factory=dict)
 
