@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from one_line import told_in_one_line
 from small_autoencoder import CONFIG as CODER
 from small_worldgen import CONFIG, RECIPE, SETTINGS, SMALL, SmallTask, coder, write_coder
 from standin_worldrec import kill_at, write_worlds
@@ -244,9 +245,12 @@ def test_what_is_wrong_is_told_in_one_line(
         (Path(folder) / "config.json").write_text(json.dumps({"_class_name": name}))
     given = [] if "--autoencoder" in words else ["--autoencoder", "coder.safetensors"]
     given += [] if "--priors" in words else ["--priors", "none"]
-    assert run(["train", "worldgen", "-o", "run", "--data", str(worlds), "--device", "cpu", *given, *words]) == code
-    lines = capsys.readouterr().err.strip().splitlines()
-    assert message in lines[-1] and not Path("run").exists()
+    told_in_one_line(
+        capsys,
+        ["train", "worldgen", "-o", "run", "--data", str(worlds), "--device", "cpu", *given, *words],
+        code,
+        message,
+    )
 
 
 @pytest.mark.parametrize("flag", ["--autoencoder", "--priors", "--cache"])

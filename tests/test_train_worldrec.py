@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from one_line import told_in_one_line
 from standin_worldrec import CONFIG, SmallTask, StandIn, kill_at, write_worlds
 
 from jwmtool.artifacts.weights import read_metadata, read_weights, write_weights
@@ -247,9 +248,7 @@ def test_what_is_wrong_is_told_in_one_line(
     write_weights(tmp_path / "alien.safetensors", {"x": torch.zeros(1)}, {"task": "autoencoder"})
     if "short" in words:
         write_worlds(tmp_path / "short", 2, "front1", frames=2)
-    assert run(["train", "worldrec", "-o", "run", "--device", "cpu", *words]) == code
-    lines = capsys.readouterr().err.strip().splitlines()
-    assert message in lines[-1] and not Path("run").exists()
+    told_in_one_line(capsys, ["train", "worldrec", "-o", "run", "--device", "cpu", *words], code, message)
 
 
 def test_another_model_and_a_dry_run(worlds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -91,6 +91,18 @@ DURATION: dict[str, Any] = {"parser": as_parameter(parse_duration_s), "metavar":
 SIZE: dict[str, Any] = {"parser": as_parameter(parse_size), "metavar": "WxH"}
 Start = Annotated[float, typer.Option("--start", **DURATION, help="Skip this much of it.", show_default="0")]
 Duration = Annotated[float | None, typer.Option("--duration", **DURATION, help="Take this much of it.")]
+PathText = Annotated[
+    str | None,
+    typer.Option(
+        "--trajectory",
+        metavar="FILE|TEXT",
+        help="Another path: .tum, .txt, .csv, .json, a video's .jsonl, or words as 'straight 20m, left 90deg'.",
+    ),
+]
+ShiftText = Annotated[
+    str | None,
+    typer.Option("--offset", metavar="SHIFT", help="Ride beside the path: 'y=2' (left), 'x=1,z=0.5,yaw=10deg'."),
+]
 
 _invocation: list[str] = ["jwm"]
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from jwmtool.cli.options import SIZE, Device, DryRun, Force, OptionalOutput, Quiet, Seed, Verbose
+from jwmtool.cli.options import SIZE, Device, DryRun, Force, OptionalOutput, PathText, Quiet, Seed, ShiftText, Verbose
 from jwmtool.cli.parsing import Size
 
 EXAMPLES = (
@@ -60,18 +60,8 @@ def run(
             show_default="the first",
         ),
     ] = None,
-    trajectory: Annotated[
-        str | None,
-        typer.Option(
-            "--trajectory",
-            metavar="FILE|TEXT",
-            help="Another path: .tum, .txt, .csv, .json, a video's .jsonl, or words as 'straight 20m, left 90deg'.",
-        ),
-    ] = None,
-    offset: Annotated[
-        str | None,
-        typer.Option("--offset", metavar="SHIFT", help="Ride beside the path: 'y=2' (left), 'x=1,z=0.5,yaw=10deg'."),
-    ] = None,
+    trajectory: PathText = None,
+    offset: ShiftText = None,
     actions: Annotated[
         str | None,
         typer.Option(

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from jwmtool.cli.options import DURATION, SIZE, Device, DryRun, Force, Quiet, Verbose
+from jwmtool.cli.options import DURATION, SIZE, Device, DryRun, Force, PathText, Quiet, ShiftText, Verbose
 from jwmtool.cli.parsing import Size
 
 EXAMPLES = (
@@ -32,18 +32,8 @@ def run(
         float | None,
         typer.Option("--time", **DURATION, help="Seconds from the start: the still's moment; a video freezes then."),
     ] = None,
-    trajectory: Annotated[
-        str | None,
-        typer.Option(
-            "--trajectory",
-            metavar="FILE|TEXT",
-            help="Another path: .tum, .txt, .csv, .json, a video's .jsonl, or words as 'straight 20m, left 90deg'.",
-        ),
-    ] = None,
-    offset: Annotated[
-        str | None,
-        typer.Option("--offset", metavar="SHIFT", help="Ride beside the path: 'y=2' (left), 'x=1,z=0.5,yaw=10deg'."),
-    ] = None,
+    trajectory: PathText = None,
+    offset: ShiftText = None,
     bev: Annotated[bool, typer.Option("--bev", help="From above, with the path and a scale.")] = False,
     depth: Annotated[bool, typer.Option("--depth", help="Depth in colors: 2 m red, 80 m blue.")] = False,
     alpha: Annotated[bool, typer.Option("--alpha", help="How much the scene covers, in gray.")] = False,
