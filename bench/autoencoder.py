@@ -16,7 +16,6 @@ Figures are means over pictures, at the pictures' own size.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import re
 import time
 from pathlib import Path
@@ -33,6 +32,7 @@ CONTEXT, LATER = 8, range(8, 16)
 
 def main() -> None:
     """Measure, print and write."""
+    from jwmtool.artifacts.weights import weights_sha256
     from jwmtool.device import num_threads
     from jwmtool.worldgen.autoencoder_checkpoint import load_autoencoder
 
@@ -139,13 +139,6 @@ def speed(model: Any) -> dict[str, float]:
                 run()
                 seconds[name].append(time.perf_counter() - began)
     return {f"{name}_fps": round(FRAMES / min(spent[1:]), 1) for name, spent in seconds.items()}
-
-
-def weights_sha256(path: Path) -> str:
-    """Of the weights' file."""
-    from jwmtool.artifacts.weights import weights_file
-
-    return hashlib.sha256(weights_file(path).read_bytes()).hexdigest()
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ Foreign files (diffusers', say) read as well; they have no `jwm` metadata.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -36,6 +37,12 @@ def weights_file(path: Path) -> Path:
         if (path / name).is_file():
             return path / name
     raise InputError(path, f"weights (a .safetensors file, or a folder with {' or '.join(FILE_NAMES)})", "none")
+
+
+def weights_sha256(path: Path) -> str:
+    """Hash of the weights' file that a user means (see `weights_file`)."""
+    with weights_file(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def write_weights(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any], force: bool = False) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from jwmtool.artifacts.weights import FILE_NAMES, read_weights
+from jwmtool.artifacts.weights import FILE_NAMES, read_weights, weights_sha256
 
 
 def is_weights(path: Path) -> bool:
@@ -31,5 +30,5 @@ def describe_weights(path: Path) -> dict[str, Any]:
         "precision": ", ".join(sorted(kinds)),
         "megabytes": round(path.stat().st_size / 1e6, 2),
         **{key: value for key, value in metadata.items() if key not in ("format", "version", "task")},
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "sha256": weights_sha256(path),
     }

@@ -156,9 +156,7 @@ class _Network:
     def __init__(
         self, checkpoint: Path, method: str, device: str, refine_s: float | None, seed: int, show: bool
     ) -> None:
-        import hashlib
-
-        from jwmtool.artifacts.weights import weights_file
+        from jwmtool.artifacts.weights import weights_sha256
         from jwmtool.errors import InputError
         from jwmtool.worldrec.checkpoint import load_model
 
@@ -167,7 +165,7 @@ class _Network:
         found = {"sparse": "worldrec"}.get(self.model.config.method, self.model.config.method)
         if found != method:
             raise InputError(checkpoint, f"a network of --method {method}", f"one of --method {found}")
-        self.sha256 = hashlib.sha256(weights_file(checkpoint).read_bytes()).hexdigest()
+        self.sha256 = weights_sha256(checkpoint)
         self.told: dict[str, Any] = {"model": self.model.config.to_dict(), "refine_s": refine_s}
 
     def scene_of(self, clip: Clip) -> Scene:

@@ -17,11 +17,11 @@ from jwmtool.geometry.camera import Camera
 from jwmtool.geometry.trajectory import Offset, Trajectory
 from jwmtool.joint.layout import Layout
 from jwmtool.joint.path import actions_of, drive_path
+from jwmtool.worldgen.autoencoder_config import MULTIPLE
 from jwmtool.worldgen.tags import known_tags, tag_numbers
 
 DEFAULT_RATE_HZ = 10.0
 SIZES = ((224, 128), (416, 128))  # of the shipped models' training
-TOKEN = 16  # px: sizes are multiples of it
 _FIELD_OF_VIEW_RAD, _CAMERA_HEIGHT_M = math.radians(60.0), 1.5
 Floats = NDArray[np.float64]
 
@@ -33,7 +33,7 @@ class DriveRequest:
     Attributes:
         num_frames: of the video.
         rate_hz: frames a second.
-        size: (width, height) px, multiples of `TOKEN`.
+        size: (width, height) px, multiples of `MULTIPLE`.
         cameras: names; None: the first.
         trajectory: a file, or words.
         offset: shifts the path.
@@ -150,8 +150,8 @@ def _chosen(rig: dict[str, ClipCamera], request: DriveRequest) -> tuple[ClipCame
         if name in names[:k]:
             raise UsageError(f"--cameras: expected each camera once, found {name} twice")
     width, height = request.size or nearest_size(rig[names[0]].width, rig[names[0]].height)
-    if width % TOKEN or height % TOKEN:
-        raise UsageError(f"--size: expected multiples of {TOKEN} px, found {width}x{height}")
+    if width % MULTIPLE or height % MULTIPLE:
+        raise UsageError(f"--size: expected multiples of {MULTIPLE} px, found {width}x{height}")
     chosen = []
     for name in names:
         model = rig[name]

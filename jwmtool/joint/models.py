@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import jwmtool
 from jwmtool import console
-from jwmtool.artifacts.weights import read_config, read_metadata, weights_file
+from jwmtool.artifacts.weights import read_config, read_metadata, weights_sha256
 from jwmtool.errors import InputError
 from jwmtool.worldgen import ego_motion, tags
 from jwmtool.worldgen.autoencoder_checkpoint import autoencoder_config, load_autoencoder
+from jwmtool.worldgen.autoencoder_config import MULTIPLE
 from jwmtool.worldgen.checkpoint import KIND, load_model
 from jwmtool.worldgen.config import WorldGenConfig
 from jwmtool.worldgen.known import channel_counts
@@ -20,7 +20,6 @@ from jwmtool.worldgen.transformer import WorldGen
 
 SHIPPED = Path(jwmtool.__file__).parent / "models"
 MODEL, AUTOENCODER = "worldgen-mini", "autoencoder-mini"
-TOKEN = 16  # px
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ def check_fit(model: Path, autoencoder: Path) -> None:
     sizes = {
         "in_channels": (config.in_channels, other.channels),
         "out_channels": (config.out_channels, other.channels),
-        "patch": (config.patch, TOKEN // other.stride),
+        "patch": (config.patch, MULTIPLE // other.stride),
         "concat_channels": (config.concat_channels, sum(counts.values())),
         "ego_dim": (config.ego_dim, ego_motion.NUMBERS),
         "num_tags": (config.num_tags, tags.NUM_TAGS),
@@ -71,7 +70,7 @@ def check_fit(model: Path, autoencoder: Path) -> None:
             latents = f"{other.channels} channels at stride {other.stride}"
             raise InputError(file, f"{name} {expected}, to go with {autoencoder} ({latents})", str(found))
     trained_on = read_metadata(file).get("autoencoder_sha256")
-    if isinstance(trained_on, str) and trained_on != sha256(autoencoder):
+    if isinstance(trained_on, str) and trained_on != weights_sha256(autoencoder):
         console.notice(f"{model} was trained on latents of another autoencoder than {autoencoder}")
 
 
@@ -82,8 +81,3 @@ def open_models(model: Path, autoencoder: Path, device: str) -> Models:
         InputError: damaged weights.
     """
     return Models(load_model(model, device), load_autoencoder(autoencoder, device), device)
-
-
-def sha256(checkpoint: Path) -> str:
-    """Of its weights' file."""
-    return hashlib.sha256(weights_file(checkpoint).read_bytes()).hexdigest()

@@ -16,13 +16,14 @@ from jwmtool.artifacts.provenance import record
 from jwmtool.artifacts.scene import Scene
 from jwmtool.artifacts.scene_files import open_scene
 from jwmtool.artifacts.trajectory_io import TRAJECTORY_SUFFIXES
+from jwmtool.artifacts.weights import weights_sha256
 from jwmtool.device import resolve_device
 from jwmtool.errors import UsageError
 from jwmtool.joint.chunks import Chunks, Overlapping
 from jwmtool.joint.drive import Drive, DriveRequest, resolve_drive
 from jwmtool.joint.first_frames import first_pictures
 from jwmtool.joint.generate import generate
-from jwmtool.joint.models import AUTOENCODER, MODEL, Models, check_fit, find_checkpoint, open_models, sha256
+from jwmtool.joint.models import AUTOENCODER, MODEL, Models, check_fit, find_checkpoint, open_models
 from jwmtool.joint.pictures import Output
 from jwmtool.rendering.view import on_device
 from jwmtool.worldgen.sampler import Sampling
@@ -119,7 +120,7 @@ class Plan:
         for path, clip in ((order.clip, self.clip), (order.layout, self.layout)):
             if clip is not None:
                 inputs.append({"path": str(path), "sha256": clip_content_sha256(clip)})
-        inputs += [{"path": str(path), "sha256": sha256(path)} for path in (self.model, self.autoencoder)]
+        inputs += [{"path": str(path), "sha256": weights_sha256(path)} for path in (self.model, self.autoencoder)]
         made = record(argv, inputs, seed=order.seed, device=self.device)
         return made | {"sampling": asdict(order.sampling), "tags": dict(self.drive.tags)}
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from jwmtool.artifacts.json_file import read_json
-from jwmtool.artifacts.weights import read_config, weights_file
+from jwmtool.artifacts.weights import read_config, weights_sha256
 from jwmtool.errors import InputError, UsageError
 from jwmtool.training.clips import Data
 from jwmtool.training.plan import Plan
@@ -61,8 +60,8 @@ def plan_worldgen(
     network, recipe = chosen_config(config, given, coder), Recipe(seed=seed)
     scenes_path = None if priors == NO_PRIORS else find_model(priors, "worldrec")
     made_with: dict[str, Any] = {
-        "autoencoder_sha256": _sha256(coder_path),
-        "priors_sha256": None if scenes_path is None else _sha256(scenes_path),
+        "autoencoder_sha256": weights_sha256(coder_path),
+        "priors_sha256": None if scenes_path is None else weights_sha256(scenes_path),
     }
     store = Store(cache or run.folder / CACHE, {**made_with, "shapes": recipe.shapes})
     task = WorldGenTask(network, data, store, coder, recipe, made_with)
@@ -103,8 +102,3 @@ def _refuse_foreign(flag: str, path: Path) -> None:
             raise UsageError(
                 f"{flag} {path}: expected weights of our own, found diffusers' {name}, which cannot be trained yet"
             )
-
-
-def _sha256(path: Path) -> str:
-    with weights_file(path).open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 
 from jwmtool.errors import UsageError
 from jwmtool.training.autoencoder.pictures import Shape
+from jwmtool.worldgen.autoencoder_config import MULTIPLE
 from jwmtool.worldgen.config import CONFIGS, WorldGenConfig
 from jwmtool.worldgen.known import channel_counts
 from jwmtool.worldgen.latents import VideoAutoencoder
 
-TOKEN_PX = 16
 NAMES = ("mini", "base")
 
 
@@ -66,11 +66,11 @@ def fitted(config: WorldGenConfig, autoencoder: VideoAutoencoder) -> WorldGenCon
     stride, channels = autoencoder.stride, autoencoder.channels
     if autoencoder.frames_per_latent != 1:
         raise UsageError("--autoencoder: expected one that codes every frame alone, found one that joins frames")
-    if stride not in (TOKEN_PX, TOKEN_PX // 2):
+    if stride not in (MULTIPLE, MULTIPLE // 2):
         raise UsageError(f"--autoencoder: expected one of stride 8 or 16, found stride {stride}")
     concat = sum(channel_counts(channels, stride).values())
     return replace(
-        config, patch=TOKEN_PX // stride, in_channels=channels, out_channels=channels, concat_channels=concat,
+        config, patch=MULTIPLE // stride, in_channels=channels, out_channels=channels, concat_channels=concat,
         start_stride=stride if config.start_stride else 0,
     )  # fmt: skip
 
