@@ -18,7 +18,7 @@ from jwmtool.joint.drive import Drive
 from jwmtool.joint.generate import noise_of
 from jwmtool.joint.models import check_fit, open_models
 from jwmtool.joint.path import actions_of, driven
-from jwmtool.joint.prior import PriorFrames
+from jwmtool.joint.prior import PriorFrames, carry_pictures
 from jwmtool.joint.told import encode, tell
 from jwmtool.worldgen.latents import Prior
 from jwmtool.worldgen.sampler import Sampling, sample
@@ -60,6 +60,8 @@ class Maker:
         """One chunk."""
         frames = range(len(drive))
         shown = None if prior is None else PriorFrames(prior.color, prior.color, prior.coverage)
+        if shown is None and first is not None and self.transformer.config.carry:
+            shown = carry_pictures(first[:, -1], drive, first.shape[1] - 1, frames)
         known = tell(drive, frames, self.autoencoder, shown, self.device)
         noise = noise_of(drive, frames, self.autoencoder, seed).to(self.device)
         clean = None if first is None else encode(self.autoencoder, first, self.device)

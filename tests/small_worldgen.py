@@ -25,7 +25,7 @@ RECIPE = Recipe(shapes=((64, 32), (32, 32)), frames=((1, 0.1), (4, 0.9)), time_m
 SETTINGS = TrainSettings(batch=4, lr=1e-2, warmup=1, log_every=1, eval_every_s=1e9, save_every_s=1e9)
 SMALL = WorldGenConfig(
     layers=2, heads=2, head_dim=16, ffn_dim=64, text_dim=8, text_len=4, freq_dim=16, ego_dim=8, num_tags=22,
-    cross_view=True, cross_view_every=2,
+    carry=True, cross_view=True, cross_view_every=2,
 )  # fmt: skip
 
 

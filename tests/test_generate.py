@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,12 +32,13 @@ from jwmtool.joint.chunks import Overlapping, joined, last
 from jwmtool.joint.drive import DriveRequest, resolve_drive
 from jwmtool.joint.generate import generate, noise_of
 from jwmtool.joint.models import Models, open_models
-from jwmtool.joint.prior import render_prior
+from jwmtool.joint.prior import carry_pictures, render_prior
 from jwmtool.joint.told import tell
 from jwmtool.rendering.view import Timeline
 from jwmtool.worldgen import checkpoint
 from jwmtool.worldgen.autoencoder import Autoencoder
 from jwmtool.worldgen.autoencoder_config import AutoencoderConfig
+from jwmtool.worldgen.carry import TRUST
 from jwmtool.worldgen.conditions import Conditions
 from jwmtool.worldgen.known import Known, channel_counts
 from jwmtool.worldgen.sampler import Sampling
@@ -126,6 +128,9 @@ def test_stretches_of_what_is_known_join_and_end() -> None:
     assert both.tags is known.tags
     with pytest.raises(ValueError, match="ego"):
         joined(known, replace(known, ego=None))
+    shown = joined(end, replace(known, prior=torch.ones(1, 2, 6, 4, 2, 2), coverage=torch.ones(1, 2, 6, 1, 2, 2)))
+    assert shown.prior is not None and shown.prior.shape == (1, 2, 8, 4, 2, 2), "before, nothing was shown: zeros"
+    assert shown.prior[:, :, :2].abs().sum() == 0 and shown.prior[:, :, 2:].min() == 1
     with pytest.raises(UsageError, match="overlap"):
         Overlapping(Counting(), 16, Sampling(), chunk=4, overlap=4)
 
@@ -160,6 +165,37 @@ def test_the_same_seed_gives_the_same_bits(models: Models) -> None:
     assert once.shape == (1, 18, 3, 32, 64)
     assert torch.equal(once, again)
     assert not torch.equal(once, other)
+
+
+def test_without_a_scene_the_last_picture_is_carried_to_the_next_frames(models: Models) -> None:
+    """The first chunk from the first frame, each later one from the frame before it; only for models trained so."""
+    drive = resolve_drive(DriveRequest(18, size=SIZE, trajectory="straight 20m"))
+    first = torch.rand(1, 1, 3, 32, 64, generator=torch.Generator().manual_seed(0))
+    shown: list[Known] = []
+
+    class Watching(Overlapping):
+        def push(self, known: Known, *others: Any, **named: Any) -> Tensor:
+            shown.append(known)
+            return super().push(known, *others, **named)
+
+    def made(carry: bool, begun: Tensor | None) -> list[Tensor]:
+        shown.clear()
+        chunks = Watching(models.transformer, 16, Sampling(1))
+        return [some.video for some in generate(drive, chunks, models.autoencoder, 0, first=begun, carry=carry)]
+
+    videos = made(True, first)
+    starts = ((first[:, 0], 0, range(16)), (videos[0][:, -1], 15, range(16, 18)))
+    for known, (pictures, source, frames) in zip(shown, starts, strict=True):
+        expected = carry_pictures(pictures, drive, source, frames)
+        assert known.prior is not None and known.coverage is not None
+        with torch.no_grad():
+            assert torch.equal(known.prior[0], models.autoencoder.encode(expected.color))
+        assert float(known.coverage.max()) == pytest.approx(TRUST)
+    assert not torch.equal(*(known.prior[:, :, 1] for known in shown if known.prior is not None))
+    made(True, None)
+    assert shown[0].prior is None and shown[1].prior is not None, "later chunks have a picture before them"
+    made(False, first)
+    assert all(known.prior is None for known in shown)
 
 
 # the command

@@ -21,9 +21,10 @@ from jwmtool.training.autoencoder.pictures import load_picture
 from jwmtool.training.clips import Part, gather
 from jwmtool.training.worldgen.prepare import KINDS, Preparer, usable
 from jwmtool.training.worldgen.priors import frames_ahead, frames_between, imitated, rendered
-from jwmtool.training.worldgen.samples import Spec, drawn_sample, drawn_spec, known_of, stacked, told
+from jwmtool.training.worldgen.samples import Spec, drawn_sample, drawn_spec, fits_carried, known_of, stacked, told
 from jwmtool.training.worldgen.spread import measured_spread
-from jwmtool.training.worldgen.store import Cut, Store, Stored, open_latents, read_cut
+from jwmtool.training.worldgen.store import CARRIED, Cut, Store, Stored, open_latents, read_cut
+from jwmtool.worldgen.carry import TRUST
 from jwmtool.worldgen.known import cells
 from jwmtool.worldgen.rays import camera_rays
 from jwmtool.worldgen.start import COVERED, FILLED
@@ -63,7 +64,8 @@ def edited(folder: Path, **changes: object) -> None:
 def test_a_file_holds_what_the_clip_shows(worlds: Path, stored: Stored) -> None:
     clip = read_clip(worlds / "city-000000")
     assert stored.cameras == tuple(clip.cameras) and stored.shape == PIXELS and stored.num_frames == 8
-    assert stored.kinds == ("imitated",) * len(KINDS) and stored.drawn
+    assert stored.kinds == (*("imitated",) * len(KINDS), CARRIED) and stored.drawn
+    assert stored.scenes == [0, 1, 2] and stored.carried == [3]
     assert stored.tags == {group: clip.tags[group] for group in TAGS}
     assert np.allclose(stored.times_s, np.arange(8) / 10) and np.allclose(stored.world_from_rig, clip.world_from_rig)
     found = read_cut(stored, Cut(1, 2, 1, 3, 2), prior=2)
@@ -167,7 +169,7 @@ def test_scenes_of_worldrec_are_the_first_kinds(worlds: Path, tmp_path: Path, wo
     part, store = Part(worlds / "city-000002", 0, 8), Store(tmp_path, {})
     replace(PREPARER, worldrec=worldrec).write(part, store)
     found = open_latents(store.path(part))
-    assert found.kinds == KINDS
+    assert found.kinds == (*KINDS, CARRIED)
     priors = [read_cut(found, Cut(0, 3, 0, 8), k)["prior"] for k in range(3)]
     assert not torch.allclose(priors[0], priors[1], atol=0.01) and not torch.allclose(priors[1], priors[2], atol=0.01)
 
@@ -177,7 +179,7 @@ def test_scenes_of_worldrec_are_the_first_kinds(worlds: Path, tmp_path: Path, wo
 
 def test_dropped_parts_are_zero(stored: Stored) -> None:
     spec = Spec(PIXELS, 2, 4)
-    gone = replace(RECIPE, no_text=1.0, no_ego=1.0, no_rays=1.0, no_layout=1.0, no_prior=1.0)
+    gone = replace(RECIPE, no_text=1.0, no_ego=1.0, no_rays=1.0, no_layout=1.0, no_prior=1.0, no_carried=1.0)
     sample = drawn_sample(stored, spec, gone, np.random.default_rng(0))
     assert not any(bool(sample[name].any()) for name in ("ego", "rays", "layout", "prior", "coverage"))
     assert sample["tags"].tolist() == [-1] * len(TAGS) and not bool(sample["has_prior"])
@@ -207,6 +209,40 @@ def test_shares_are_as_the_recipe_says(stored: Stored) -> None:
     assert 5 < len(ended) < 60 and all(not s["coverage"][0, -1].any() for s in ended)
     holed = [s for s in samples if bool(s["prior"][0, 0].any()) and not s["prior"][0, 0].any(0).all()]
     assert len(holed) > 40
+
+
+def test_without_a_scene_the_last_known_frame_is_carried(stored: Stored) -> None:
+    """Only where it is what the carried prior was made of, so that no later frame is told."""
+    recipe = replace(RECIPE, no_prior=1.0, no_carried=0.0, strides=(1,))
+    samples = [drawn_sample(stored, Spec(PIXELS, 1, 4), recipe, np.random.default_rng(seed)) for seed in range(60)]
+    whole = read_cut(stored, Cut(0, 3, 0, 8), prior=3)
+    found = 0
+    for sample in samples:
+        known = int((~sample["noisy"]).sum())
+        shown = bool(sample["prior"].any())
+        assert shown == (known == 1), "the only frame that was carried is the clip's first"
+        assert not bool(sample["has_prior"])
+        if shown:
+            found += 1
+            assert any(torch.equal(sample["prior"][0], whole["prior"][view, :4]) for view in range(3))
+            assert float(sample["coverage"].max()) == pytest.approx(TRUST, abs=0.01)
+    assert found > 10
+    plain = replace(recipe, no_carried=1.0)
+    assert not drawn_sample(stored, Spec(PIXELS, 1, 4), plain, np.random.default_rng(1))["prior"].any()
+
+
+def test_pictures_are_carried_from_each_span_on(worlds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jwmtool.training.worldgen.prepare._CARRIED_FROM", (0, 2))
+    monkeypatch.setattr("jwmtool.training.worldgen.prepare._CARRIED_OVER", 3)
+    part, store = Part(worlds / "city-000001", 0, 8), Store(tmp_path, {})
+    PREPARER.write(part, store)
+    found = open_latents(store.path(part))
+    assert found.context[3].nonzero()[0].tolist() == [0, 3, 6] and found.context[4].nonzero()[0].tolist() == [2, 5]
+    assert fits_carried(found, 3, Cut(0, 1, 3, 3), 1) and not fits_carried(found, 3, Cut(0, 1, 3, 4), 1)
+    assert fits_carried(found, 4, Cut(0, 1, 1, 4), 2) and not fits_carried(found, 4, Cut(0, 1, 1, 4), 1)
+    cut = read_cut(found, Cut(0, 1, 0, 8), prior=4)
+    for source in (2, 5):  # a picture carried to its own camera is itself
+        assert torch.allclose(cut["prior"][0, source], cut["latents"][0, source], atol=0.02)
 
 
 def test_what_is_told_fits_the_frames(stored: Stored) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from jwmtool.errors import UsageError
-from jwmtool.worldgen.known import Known
+from jwmtool.worldgen.known import GROUPS, Known
 from jwmtool.worldgen.sampler import Network, Sampling, sample
 
 CHUNK, OVERLAP = 16, 4  # frames
@@ -83,10 +83,13 @@ class Overlapping:
 
 
 def joined(before: Known, after: Known) -> Known:
-    """One stretch of frames after another; both know the same parts."""
+    """One stretch of frames after another; both know the same parts, but that the first may have had no prior yet."""
     parts: dict[str, Any] = {}
     for name, axis in _TIME_AXES.items():
         a, b = getattr(before, name), getattr(after, name)
+        if a is None and b is not None and name in GROUPS["prior"]:
+            frames = before.times_s.shape[1]
+            a = b.new_zeros(*b.shape[:axis], frames, *b.shape[axis + 1 :])
         if (a is None) != (b is None):
             raise ValueError(f"joined: expected {name} of both stretches or of none")
         parts[name] = None if a is None else torch.cat((a, b), dim=axis)

@@ -13,7 +13,7 @@ from torch import Tensor
 from jwmtool.artifacts.scene import Scene
 from jwmtool.joint.chunks import Chunks
 from jwmtool.joint.drive import Drive
-from jwmtool.joint.prior import PriorFrames, render_prior
+from jwmtool.joint.prior import PriorFrames, carry_pictures, render_prior
 from jwmtool.joint.told import encode, tell
 from jwmtool.rendering.view import Timeline
 from jwmtool.worldgen.latents import FrameStream, Prior, VideoAutoencoder
@@ -42,6 +42,7 @@ def generate(
     *,
     scene: Scene | None = None,  # on the device that shall render
     first: Tensor | None = None,  # [V, 1, 3, H, W] in [0, 1], the pictures that the video begins with
+    carry: bool = False,  # without a scene, the last picture is carried along (`WorldGenConfig.carry`)
     device: str = "cpu",  # of the model and the autoencoder
     progress: Callable[[float], None] | None = None,  # is told the number of frames done
 ) -> Iterator[Generated]:
@@ -49,16 +50,21 @@ def generate(
     stream = autoencoder.stream()
     timeline = None if scene is None else Timeline(scene)
     clean = None if first is None else encode(autoencoder, first, device)
+    picture = None if first is None else first[:, -1]
     start = 0
     while start < len(drive):
         frames = range(start, min(start + chunks.size(), len(drive)))
         prior = None if timeline is None else render_prior(timeline, drive, frames)
-        known = tell(drive, frames, autoencoder, prior, device)
+        shown = prior
+        if timeline is None and picture is not None and carry:
+            shown = carry_pictures(picture, drive, max(start - 1, 0), frames)
+        known = tell(drive, frames, autoencoder, shown, device)
         noise = noise_of(drive, frames, autoencoder, seed).to(device)
         tick = None if progress is None else _Tick(progress, frames)
         latents = chunks.push(known, noise, clean if start == 0 else None, tick)
-        yield Generated(frames, _decoded(stream, latents, prior if autoencoder.takes_prior else None, device), prior)
-        start = frames.stop
+        video = _decoded(stream, latents, prior if autoencoder.takes_prior else None, device)
+        yield Generated(frames, video, prior)
+        picture, start = video[:, -1], frames.stop
 
 
 def noise_of(drive: Drive, frames: range, autoencoder: VideoAutoencoder, seed: int) -> Tensor:  # [1, V, n, C, h, w]

@@ -1,4 +1,4 @@
-"""What the scene shows of the frames to come: the prior that a video is made with."""
+"""What is seen already of the frames to come, in the scene or in the last picture: the prior of a video."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Tensor
 from jwmtool.joint.drive import Drive
 from jwmtool.rendering.holes import fill_holes
 from jwmtool.rendering.view import Timeline, render_view
+from jwmtool.worldgen.carry import carried
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,23 @@ def render_prior(
     rows = [[_render(scene, drive, view, frame) for frame in frames] for view in range(len(drive.cameras))]
     bare, color, coverage = (torch.stack([torch.stack([cell[k] for cell in row]) for row in rows]) for k in range(3))
     return PriorFrames(bare, color, coverage)
+
+
+def carry_pictures(
+    pictures: Tensor,  # [V, 3, H, W] in [0, 1], of the frame `source`
+    drive: Drive,
+    source: int,
+    frames: range,
+) -> PriorFrames:
+    """Where there is no scene: the last pictures that are known, carried to some frames (`worldgen.carry`)."""
+    world_from_rig = drive.path.world_from_rig[source]
+    color, coverage = [], []
+    for view, picture in enumerate(pictures.permute(0, 2, 3, 1).contiguous().numpy()):
+        camera = drive.camera_at(view, source)
+        made = [carried(picture, camera, world_from_rig, drive.camera_at(view, frame)) for frame in frames]
+        color.append(torch.from_numpy(np.stack([c for c, _ in made])).permute(0, 3, 1, 2))
+        coverage.append(torch.from_numpy(np.stack([c for _, c in made]))[:, None])
+    return PriorFrames(torch.stack(color), torch.stack(color).clamp(0.0, 1.0), torch.stack(coverage))
 
 
 @torch.no_grad()

@@ -107,7 +107,7 @@ class Plan:
                 seed = order.seed + sample
                 made = generate(
                     self.drive, _chunks(models, order.sampling), models.autoencoder, seed,
-                    scene=scene, first=first, device=self.device, progress=tick,
+                    scene=scene, first=first, carry=models.transformer.config.carry, device=self.device, progress=tick,
                 )  # fmt: skip
                 for some in made:
                     writers.write(sample, self.drive, seed, some, order.preview)

@@ -31,6 +31,7 @@ class WorldGenConfig:
         num_tags: tags that have a token of their own; 0: none.
         start_stride: px a latent cell is wide, if the network starts from Gaussian latents about the prior
             (`start.GaussianStart`); 0: from nothing, as Wan's.
+        carry: where there is no scene, the last known picture carried along the path is the prior (`carry.carried`).
         cross_view: cameras look at each other, in every `cross_view_every`-th block.
         qk_norm: `rms_norm_across_heads`, as Wan's, or `none` (an ablation).
         eps: of all norms.
@@ -52,6 +53,7 @@ class WorldGenConfig:
     ego_dim: int = 0
     num_tags: int = 0
     start_stride: int = 0
+    carry: bool = False
     cross_view: bool = False
     cross_view_every: int = 1
     qk_norm: str = "rms_norm_across_heads"
@@ -98,11 +100,11 @@ _TAGS = 22  # `tags.NUM_TAGS`
 CONFIGS = {
     "mini": WorldGenConfig(
         layers=6, ffn_dim=480, concat_channels=_CONCAT, text_dim=64, text_len=4, ego_dim=8, num_tags=_TAGS,
-        start_stride=16, cross_view=True, cross_view_every=3,
+        start_stride=16, carry=True, cross_view=True, cross_view_every=3,
     ),
     "base": WorldGenConfig(
         layers=16, heads=12, ffn_dim=2048, concat_channels=_CONCAT, text_dim=768, text_len=64, ego_dim=8,
-        num_tags=_TAGS, start_stride=16, cross_view=True, cross_view_every=2,
+        num_tags=_TAGS, start_stride=16, carry=True, cross_view=True, cross_view_every=2,
     ),
     "wan-1.3b": WorldGenConfig(  # Wan2.1-T2V-1.3B: 16 frames a second, 4 a latent
         layers=30, heads=12, head_dim=128, ffn_dim=8960, patch=2, in_channels=16, out_channels=16, text_dim=4096,

@@ -14,7 +14,9 @@ from jwmtool.geometry.camera import Camera
 from jwmtool.worldgen.known import LAYOUT_MAPS, SUBCELL
 
 VEHICLES, BODIES, LANES = range(LAYOUT_MAPS)
-_VEHICLE_NAMES = frozenset({"car", "truck", "bus", "van", "trailer", "vehicle", "motorcycle", "construction_vehicle"})
+_VEHICLE_NAMES = frozenset(
+    {"car", "truck", "lorry", "bus", "van", "trailer", "vehicle", "motorcycle", "construction_vehicle"}
+)
 _NEAR_M, _HALF_M = 0.3, 10.0  # a body at `_HALF_M` is drawn half as bright as one at hand
 _STEP_M = 0.5  # between points of a lane that is drawn
 _EDGES = [(a, b) for a in range(8) for b in range(a) if (a ^ b).bit_count() == 1]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from jwmtool.imaging.sheet import contact_sheet
 from jwmtool.training.worldgen.loss import velocity_errors
-from jwmtool.training.worldgen.samples import known_of, stacked, told
+from jwmtool.training.worldgen.samples import fits_carried, known_of, stacked, told
 from jwmtool.training.worldgen.store import Cut, Stored
 from jwmtool.worldgen.autoencoder import Autoencoder
 
@@ -27,7 +27,7 @@ Sample = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Sequences of one camera whose first frame is known, every second one with a prior; without layout.
+    """Sequences of one camera whose first frame is known, every second one with a scene as prior; without layout.
 
     Attributes:
         samples: as `samples.told`, with `noise` and `noisy`; names: of clip and camera.
@@ -39,8 +39,8 @@ class HeldOut:
     stride: int
 
     @classmethod
-    def of(cls, clips: Sequence[Stored], stride: int) -> HeldOut:
-        """Evenly from all clips; always the same."""
+    def of(cls, clips: Sequence[Stored], stride: int, carry: bool) -> HeldOut:
+        """Evenly from all clips; always the same. `carry`: those without a scene have their first frame carried."""
         samples: list[Sample] = []
         names: list[str] = []
         each = -(-_SEQUENCES // len(clips))
@@ -51,7 +51,9 @@ class HeldOut:
                 view = k % len(stored.cameras)
                 cut = Cut(view, 1, round(spare * k / max(1, each - 1)), frames)
                 # Priors that a scene gave come first; the frames it was made of are its first ones.
-                prior = len(samples) // 2 % max(1, len(stored.kinds) - 1) if len(samples) % 2 else None
+                numbers = stored.scenes[: max(1, len(stored.scenes) - 1)] if len(samples) % 2 else []
+                carried = [n for n in stored.carried if fits_carried(stored, n, cut, 1)] if carry else []
+                prior = numbers[len(samples) // 2 % len(numbers)] if numbers else next(iter(carried), None)
                 sample = told(stored, cut, prior, before=False)
                 sample["layout"] = torch.zeros_like(sample["layout"])
                 noise = np.random.default_rng((number, k)).standard_normal(sample["latents"].shape, np.float32)
@@ -60,7 +62,7 @@ class HeldOut:
         return cls(samples, names, stride)
 
     def scores(self, model: nn.Module) -> dict[str, float]:
-        """`loss` of all, `loss_prior` and `loss_free` of those with a prior and without."""
+        """`loss` of all, `loss_prior` and `loss_free` of those with a scene and without."""
         device = next(model.parameters()).device
         errors: dict[bool, list[float]] = {True: [], False: []}
         for rows in self._batches():
@@ -90,7 +92,7 @@ class HeldOut:
             videos = [v[:, 0, frames].cpu() for v in (batch["latents"], batch["prior"], made)]
             true, prior, new = (_decoded(autoencoder, video) for video in videos)
             for k, row in enumerate(rows):
-                has = bool(batch["has_prior"][k])
+                has = bool((batch["prior"][k] != 0).any())
                 pictures += [*true[k], *(prior[k] if has else np.full_like(prior[k], round(255 * _GRAY))), *new[k]]
                 heads = (self.names[row], "its prior" if has else "without a prior", f"made in {_STEPS} steps")
                 labels += [text for head in heads for text in (head, *[""] * (len(frames) - 1))]

@@ -27,8 +27,9 @@ from jwmtool.training.worldgen.priors import (
     imitated,
     rendered,
 )
-from jwmtool.training.worldgen.store import LEVELS, Latents, Store, write_latents
+from jwmtool.training.worldgen.store import CARRIED, LEVELS, Latents, Store, write_latents
 from jwmtool.worldgen.autoencoder import Autoencoder
+from jwmtool.worldgen.carry import carried
 from jwmtool.worldgen.drawing import Box, draw_layout
 from jwmtool.worldgen.known import cells
 from jwmtool.worldgen.rays import camera_rays
@@ -37,6 +38,7 @@ from jwmtool.worldrec.model import WorldRec
 
 KINDS = ("ahead", "between", "imitated")
 _AT_ONCE = 32  # frames: those of long clips have a scene for so many each
+_CARRIED_FROM, _CARRIED_OVER = (0, 8), 24  # frames: pictures are carried from these, and from every 24th after them
 
 
 @dataclass(frozen=True)
@@ -88,18 +90,25 @@ class Preparer:
             for camera, name in zip(cameras, names, strict=True)
         ]
         times_us = clip.times_us[frames]
+        starts = [first for first in _CARRIED_FROM if first < len(frames)]
+        known = [self._carried(replace(clip, frames=[clip.frames[k] for k in frames]), names, shape, k) for k in starts]
+        scenes = _Priors(
+            torch.cat([piece.priors for piece in pieces], 2),
+            torch.cat([piece.coverage for piece in pieces], 2),
+            torch.cat([piece.context for piece in pieces], 1),
+        )
         latents = Latents(
             latents=torch.cat([piece.latents for piece in pieces], 1),
             rays=torch.stack(rays),
             layout=torch.cat([piece.layout for piece in pieces], 1),
             world_from_rig=torch.from_numpy(clip.world_from_rig[frames]),
             times_s=torch.from_numpy((times_us - times_us[0]) * 1e-6),
-            priors=torch.cat([piece.priors for piece in pieces], 2),
-            coverage=torch.cat([piece.coverage for piece in pieces], 2),
-            context=torch.cat([piece.context for piece in pieces], 1),
+            priors=torch.cat([part.priors for part in (scenes, *known)]),
+            coverage=torch.cat([part.coverage for part in (scenes, *known)]),
+            context=torch.cat([part.context for part in (scenes, *known)]),
         )
         told = {"name": clip.name, "cameras": names, "shape": shape, "tags": known_tags(clip.tags)}
-        kinds = KINDS if self.worldrec is not None else ["imitated"] * len(KINDS)
+        kinds = [*(KINDS if self.worldrec is not None else ["imitated"] * len(KINDS)), *[CARRIED] * len(known)]
         write_latents(path, latents, {**told, "drawn": bool(clip.tracks or _lanes(clip)), "kinds": kinds})
 
     @property
@@ -119,11 +128,11 @@ class Preparer:
             ]
         )
         return _Piece(
-            self._encoded(pictures),
-            _bytes(self._cells(torch.from_numpy(layout), reduced=True)),
             torch.stack([self._encoded(prior.color) for prior in priors]),
             torch.stack([_bytes(self._cells(torch.from_numpy(prior.coverage)[:, :, None])) for prior in priors]),
             torch.stack([torch.from_numpy(prior.context) for prior in priors]),
+            self._encoded(pictures),
+            _bytes(self._cells(torch.from_numpy(layout), reduced=True)),
         )
 
     def _prior(
@@ -137,6 +146,21 @@ class Preparer:
             made = rendered(clip, self.worldrec, context, names, shape, self.device)
         return imitated(pictures, rng) if made is None else made
 
+    def _carried(self, clip: Clip, names: Sequence[str], shape: Shape, first: int) -> _Priors:
+        """All frames of a clip, carried from one frame and from every so many after it."""
+        context = torch.zeros(len(clip.frames), dtype=torch.bool)
+        context[first::_CARRIED_OVER] = True
+        sources = context.nonzero().flatten().tolist()
+        ends = [*sources[1:], len(clip.frames)]
+        priors, coverage = [], []
+        for number, (source, end) in enumerate(zip(sources, ends, strict=True)):
+            span = range(source if number else 0, end)
+            shown = [_carry(clip, name, shape, source, span) for name in names]
+            priors.append(self._encoded(np.array([[color for color, _ in row] for row in shown])))
+            covered = torch.from_numpy(np.array([[covered for _, covered in row] for row in shown]))
+            coverage.append(_bytes(self._cells(covered[:, :, None])))
+        return _Priors(torch.cat(priors, 1)[None], torch.cat(coverage, 1)[None], context[None])
+
     def _encoded(self, pictures: NDArray[np.float32]) -> Tensor:
         """[V, T, H, W, 3] to [V, T, C, h, w] float16."""
         video = torch.from_numpy(pictures).permute(0, 1, 4, 2, 3).contiguous()
@@ -148,14 +172,29 @@ class Preparer:
 
 
 @dataclass(frozen=True)
-class _Piece:
+class _Priors:
+    """See `Latents`."""
+
+    priors: Tensor
+    coverage: Tensor
+    context: Tensor
+
+
+@dataclass(frozen=True)
+class _Piece(_Priors):
     """See `Latents`."""
 
     latents: Tensor
     layout: Tensor
-    priors: Tensor
-    coverage: Tensor
-    context: Tensor
+
+
+def _carry(
+    clip: Clip, name: str, shape: Shape, source: int, frames: range
+) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    """One camera's picture of a frame as it would be in others: color [H, W, 3] and coverage [H, W] of each."""
+    picture, world_from_rig = load_picture(clip, (source, name), shape), clip.frames[source].world_from_rig
+    taken = clip.camera_at(source, name).resized(*shape)
+    return [carried(picture, taken, world_from_rig, clip.camera_at(k, name).resized(*shape)) for k in frames]
 
 
 def usable(clip: Clip, part: Part) -> tuple[list[str], list[int]]:

@@ -28,6 +28,8 @@ class Recipe:
         noisy_context: share of samples whose known frames are noisy too, up to the timestep `context_noise`.
         time_mean, time_deviation, time_shift: timesteps are shift u / (1 + (shift - 1) u) of a logit-normal u.
         no_text, no_tag, no_ego, no_rays, no_layout, no_prior: shares of samples of which these are not known.
+        no_carried: share of those without a scene, but with a known frame, that are not given that frame carried along
+            the path either.
         holes: share of priors with further holes, up to `most_holes` rectangles; ends: share that end at some frame.
         seed: of the samples.
     """
@@ -51,6 +53,7 @@ class Recipe:
     no_rays: float = 0.1
     no_layout: float = 0.7
     no_prior: float = 0.5
+    no_carried: float = 0.15
     holes: float = 0.4
     most_holes: int = 3
     ends: float = 0.15

@@ -53,17 +53,27 @@ def drawn_sample(stored: Stored, spec: Spec, recipe: Recipe, rng: np.random.Gene
 
     Returns:
         latents, noise: [V, T, C, h, w]; timesteps: [T]; noisy: [T] bool, the frames that the loss counts;
-        what `known_of` takes: zeros, and -1 of tags, where it is not known; has_prior: bool.
+        what `known_of` takes: zeros, and -1 of tags, where it is not known; has_prior: bool, that of a scene.
     """
+    known = _num_known(spec.frames, recipe, rng)
+    prior = None
+    if rng.random() >= recipe.no_prior and stored.scenes:
+        prior = stored.scenes[int(rng.integers(len(stored.scenes)))]
+    elif known and rng.random() >= recipe.no_carried and stored.carried:
+        prior = stored.carried[int(rng.integers(len(stored.carried)))]
     strides = [s for s in recipe.strides if (spec.frames - 1) * s < stored.num_frames]
-    stride = int(rng.choice(strides))
-    first = int(rng.integers(stored.num_frames - (spec.frames - 1) * stride))
     view = int(rng.integers(len(stored.cameras) - spec.views + 1))
-    cut = Cut(view, spec.views, first, spec.frames, stride)
-    prior = None if rng.random() < recipe.no_prior or not stored.kinds else int(rng.integers(len(stored.kinds)))
+    cuts = [Cut(view, spec.views, first, spec.frames, s) for s in strides
+            for first in range(stored.num_frames - (spec.frames - 1) * s)]  # fmt: skip
+    if prior in stored.carried:
+        fitting = [cut for cut in cuts if fits_carried(stored, prior, cut, known)]
+        prior = prior if fitting else None
+        cuts = fitting or cuts
+    stride = int(rng.choice(sorted({cut.stride for cut in cuts})))
+    cuts = [cut for cut in cuts if cut.stride == stride]
+    cut = cuts[int(rng.integers(len(cuts)))]
     sample = told(stored, cut, prior, before=bool(rng.random() < _BEFORE))
     sample["noise"] = torch.from_numpy(rng.standard_normal(tuple(sample["latents"].shape), np.float32))
-    known = _num_known(spec.frames, recipe, rng)
     sample["noisy"] = torch.arange(spec.frames) >= known
     timesteps = torch.full((spec.frames,), _timestep(recipe, rng))
     timesteps[:known] = recipe.context_noise * rng.random() if rng.random() < recipe.noisy_context else 0.0
@@ -73,9 +83,10 @@ def drawn_sample(stored: Stored, spec: Spec, recipe: Recipe, rng: np.random.Gene
             sample[part] = torch.zeros_like(sample[part])
     gone = rng.random(len(TAGS)) < (1.0 if rng.random() < recipe.no_text else recipe.no_tag)
     sample["tags"] = torch.where(torch.from_numpy(gone), -1, sample["tags"])
-    left = _left_of_prior(spec.frames, sample["latents"].shape[-2:], recipe, rng)
-    for part in ("prior", "coverage"):
-        sample[part] = sample[part] * left
+    if prior in stored.scenes:
+        left = _left_of_prior(spec.frames, sample["latents"].shape[-2:], recipe, rng)
+        for part in ("prior", "coverage"):
+            sample[part] = sample[part] * left
     return sample
 
 
@@ -93,12 +104,19 @@ def told(stored: Stored, cut: Cut, prior: int | None, before: bool) -> dict[str,
     sample["times_s"] = torch.from_numpy(times_s - times_s[0])
     sample["ego"] = ego_motion(stored.world_from_rig[numbers], times_s, came)
     sample["tags"] = tag_numbers(stored.tags)
-    sample["has_prior"] = torch.tensor(prior is not None)
+    sample["has_prior"] = torch.tensor(prior in stored.scenes)
     if prior is None:
         sample["prior"] = torch.zeros_like(sample["latents"])
         fine = sample["layout"].shape[2] // LAYOUT_MAPS
         sample["coverage"] = torch.zeros_like(sample["layout"][:, :, :fine])
     return sample
+
+
+def fits_carried(stored: Stored, prior: int, cut: Cut, known: int) -> bool:
+    """Whether the last of the first `known` frames is what a carried prior of all later ones was made of."""
+    last, after = cut.numbers[known - 1], cut.numbers[-1]
+    context = stored.context[prior]
+    return bool(context[last]) and not context[last + 1 : after + 1].any()
 
 
 def stacked(samples: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -20,7 +20,8 @@ from jwmtool.artifacts.atomic import atomic_file
 from jwmtool.errors import InputError
 from jwmtool.training.clips import Part
 
-FORMAT, VERSION = "jwm-latents", "1.0"
+FORMAT, VERSION = "jwm-latents", "1.1"
+CARRIED = "carried"  # the kind of priors that no scene gave: known pictures, carried along the path
 LEVELS = 255.0  # coverage and layout as bytes
 
 
@@ -35,7 +36,8 @@ class Latents:
         world_from_rig: [T, 4, 4] float64; times_s: [T] float64.
         priors: [N, V, T, C, h, w] float16, of N hole-filled priors of the same frames.
         coverage: [N, V, T, n, h, w] uint8, of 255.
-        context: [N, T] bool, the frames that a prior was made of.
+        context: [N, T] bool, the frames that a prior was made of. Of a carried one each frame comes from the last of
+            them up to it.
     """
 
     latents: Tensor
@@ -58,7 +60,8 @@ class Stored:
         shape: (width, height) of the pictures, px.
         tags: as `tags.known_tags`.
         drawn: a layout was known.
-        kinds: of each prior, one word.
+        kinds: of each prior, one word; `scenes` and `carried` are their numbers.
+        context: as in `Latents`.
     """
 
     path: Path
@@ -70,11 +73,22 @@ class Stored:
     kinds: tuple[str, ...]
     world_from_rig: NDArray[np.float64]
     times_s: NDArray[np.float64]
+    context: NDArray[np.bool_]
 
     @property
     def num_frames(self) -> int:
         """T."""
         return len(self.times_s)
+
+    @property
+    def scenes(self) -> list[int]:
+        """Priors that show a scene."""
+        return [k for k, kind in enumerate(self.kinds) if kind != CARRIED]
+
+    @property
+    def carried(self) -> list[int]:
+        """Priors that show what was known."""
+        return [k for k, kind in enumerate(self.kinds) if kind == CARRIED]
 
 
 @dataclass(frozen=True)
@@ -134,10 +148,12 @@ def open_latents(path: Path) -> Stored:
         told = json.loads((file.metadata() or {}).get("jwm", "{}"))
         if told.get("format") != FORMAT or told.get("version") != VERSION:
             raise InputError(path, f"{FORMAT} version {VERSION}", f"{told.get('format')} version {told.get('version')}")
-        poses, times_s = file.get_tensor("world_from_rig").numpy(), file.get_tensor("times_s").numpy()
+        poses, times_s, context = (file.get_tensor(name).numpy() for name in ("world_from_rig", "times_s", "context"))
     cameras, kinds = tuple(told["cameras"]), tuple(told["kinds"])
     width, height = told["shape"]
-    return Stored(path, told["name"], cameras, (width, height), told["tags"], told["drawn"], kinds, poses, times_s)
+    return Stored(
+        path, told["name"], cameras, (width, height), told["tags"], told["drawn"], kinds, poses, times_s, context
+    )
 
 
 def read_cut(

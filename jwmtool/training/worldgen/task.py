@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,8 @@ class WorldGenTask:
         recipe: Recipe | None = None, told: Mapping[str, Any] | None = None,
     ) -> None:  # fmt: skip
         self.recipe = recipe or Recipe()
+        if not config.carry:
+            self.recipe = replace(self.recipe, no_carried=1.0)
         self.config: Mapping[str, Any] = config.to_dict()
         self.told = dict(told or {})
         self._network, self._data, self._store, self._autoencoder = config, data, store, autoencoder
@@ -108,7 +111,7 @@ class WorldGenTask:
     def _held_out(self) -> HeldOut:
         if self._scored is None:
             clips = [open_latents(self._store.path(part)) for part in self._data.held_out]
-            self._scored = HeldOut.of(clips, self._autoencoder.stride)
+            self._scored = HeldOut.of(clips, self._autoencoder.stride, self._network.carry)
         return self._scored
 
 
