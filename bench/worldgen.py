@@ -54,7 +54,7 @@ class Bench:
         self.arguments = arguments
         self.samples: int | None = arguments.samples
         guidance = {name: float(scale) for name, _, scale in (item.partition("=") for item in arguments.guidance)}
-        sampling = Sampling(arguments.steps, arguments.shift, guidance)
+        sampling = Sampling(arguments.steps, arguments.shift, guidance, arguments.temperature)
         self.maker = Maker.open(arguments.model, arguments.autoencoder, sampling, arguments.device)
         self.clips = [clip for path in arguments.clips for clip in clips_in(path)]
         self.rigs = [clip for path in arguments.rigs for clip in clips_in(path)]
@@ -123,6 +123,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, help="videos, instead of each part's own number")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--shift", type=float, default=3.0)
+    parser.add_argument("--temperature", type=float, default=0.7)
     parser.add_argument("--guidance", nargs="*", default=[], metavar="PART=SCALE")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])

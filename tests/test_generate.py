@@ -33,6 +33,7 @@ from jwmtool.joint.drive import DriveRequest, resolve_drive
 from jwmtool.joint.generate import generate, noise_of
 from jwmtool.joint.models import Models, open_models
 from jwmtool.joint.prior import carry_pictures, render_prior
+from jwmtool.joint.run import CALM
 from jwmtool.joint.told import tell
 from jwmtool.rendering.view import Timeline
 from jwmtool.worldgen import checkpoint
@@ -48,6 +49,7 @@ AUTOENCODER = AutoencoderConfig(16, CHANNELS, (8, 8, 16), (1, 1, 1), (8, 8, 16),
 TINY = {
     "patch": 1, "in_channels": CHANNELS, "out_channels": CHANNELS, "ego_dim": 8, "num_tags": 22,
     "concat_channels": sum(channel_counts(CHANNELS, 16).values()), "latent_rate_hz": 10.0,
+    "start_stride": 16, "carry": True,
 }  # fmt: skip
 
 
@@ -230,6 +232,8 @@ def test_a_video_of_a_scene(
     history = read_provenance(tmp_path / "video.mp4")
     assert history[-1]["argv"][:2] == ["jwm", "generate"]
     assert [Path(i["path"]).name for i in history[-1]["inputs"]] == ["scene.h5", "wg.safetensors", "ae.safetensors"]
+    sampling = history[-1]["sampling"]
+    assert sampling["steps"] == 2 and sampling["temperature"] == CALM, "a small model's own"
     assert jwm("--prior", here / "scene.h5") == 4
     # The video's own actions drive it again.
     assert jwm("--prior", here / "scene.h5", "--actions", "video.jsonl", "-o", "again.mp4", frames=18) == 0
@@ -241,6 +245,8 @@ def test_a_video_of_a_scene(
 def test_the_same_command_gives_the_same_pictures(jwm: Callable[..., int], here: Path, tmp_path: Path) -> None:
     for name, seed in (("a.mp4", 1), ("b.mp4", 1), ("c.mp4", 2)):
         assert jwm("--clip", here / "clip", "--seed", seed, "-o", name) == 0
+    assert jwm("--clip", here / "clip", "--temperature", 0.2, "-o", "d.mp4") == 0
+    assert read_provenance(tmp_path / "d.mp4")[-1]["sampling"]["temperature"] == 0.2
     a, b, c = (np.stack(list(read_video(tmp_path / f"{name}.mp4"))) for name in "abc")
     assert (a == b).all()
     assert (a[1:] != c[1:]).any()

@@ -55,6 +55,13 @@ def test_timesteps_fall_from_noise_to_data() -> None:
     assert (shifted.diff() < 0).all()
 
 
+def test_temperature_scales_the_deviation_of_what_is_drawn() -> None:
+    model, noise = Gaussian(), random(*SHAPE)
+    for temperature in (0.0, 0.5):
+        found = sample(model, nothing(), noise, STRIDE, Sampling(64, 1.0, temperature=temperature))
+        assert torch.allclose(found, model.mean + temperature * model.deviation * noise, atol=2e-3)
+
+
 @pytest.mark.parametrize("shift", [1.0, 3.0])
 def test_many_steps_are_of_second_order(shift: float) -> None:
     errors = [Gaussian().error(steps, shift) for steps in (16, 32, 64)]
@@ -149,6 +156,7 @@ def test_a_network_gives_the_same_bits_again() -> None:
     [
         ({"steps": 0}, "steps"),
         ({"shift": 0.0}, "shift"),
+        ({"temperature": 1.5}, "temperature"),
         ({"guidance": {"weather": 2.0}}, "weather"),
         ({"guidance": {"text": math.nan}}, "text"),
         ({"guidance": {"text": -1.0}}, "text"),

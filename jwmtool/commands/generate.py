@@ -89,6 +89,15 @@ def run(
     steps: Annotated[
         int | None, typer.Option("--steps", min=1, metavar="N", help="From noise to video.", show_default="4")
     ] = None,
+    temperature: Annotated[
+        float | None,
+        typer.Option(
+            "--temperature",
+            metavar="X",
+            help="0 to 1: less draws less from chance, calmer and blurrier.",
+            show_default="0.7; 1 for Wan's",
+        ),
+    ] = None,
     guidance: Annotated[
         str | None,
         typer.Option(
@@ -167,9 +176,11 @@ def run(
                 tags=tags,
             ),
             sampling=Sampling(
-                **({} if steps is None else {"steps": steps}),
+                Sampling.steps if steps is None else steps,
                 guidance={} if guidance is None else parse_guidance(guidance),
+                temperature=1.0 if temperature is None else temperature,
             ),
+            calm=temperature is None,
             prior=None if prior is None else read_path(prior),
             clip=None if clip is None else read_path(clip),
             layout=None if layout is None else read_path(layout),

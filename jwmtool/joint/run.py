@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from jwmtool.worldgen.sampler import Sampling
 
 DEFAULT_VIDEO = "video.mp4"
 MAX_SAMPLES = 1000
+CALM = 0.7  # a temperature
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Order:
     Attributes:
         request: what to make.
         sampling: how noise becomes latents.
+        calm: take `CALM` as temperature instead of the sampling's, where the model is a small one of our own.
         prior, clip, layout: a scene and clips.
         first_frames: pictures, one for each camera.
         model, autoencoder: paths or names of shipped ones.
@@ -51,6 +53,7 @@ class Order:
 
     request: DriveRequest
     sampling: Sampling
+    calm: bool = False
     prior: Path | None = None
     clip: Path | None = None
     layout: Path | None = None
@@ -96,7 +99,10 @@ class Plan:
         scene = None if self.scene is None else on_device(self.scene, self.device)
         first = first_pictures(self.drive, order.first_frames, self.clip, scene)
         console.detail(f"{len(self.drive)} frames, {'no first frame' if first is None else 'first frame known'}")
-        provenance = [*([] if scene is None else scene.history), self._record(argv)]
+        config, sampling = models.transformer.config, order.sampling
+        if order.calm and config.start_stride:
+            sampling = replace(sampling, temperature=CALM)
+        provenance = [*([] if scene is None else scene.history), self._record(argv, sampling)]
         total = len(self.drive) * order.num_samples
         with (
             console.progress("generating", total) as bar,
@@ -106,15 +112,15 @@ class Plan:
                 tick = _ticker(bar, sample * len(self.drive), total)
                 seed = order.seed + sample
                 made = generate(
-                    self.drive, _chunks(models, order.sampling), models.autoencoder, seed,
-                    scene=scene, first=first, carry=models.transformer.config.carry, device=self.device, progress=tick,
+                    self.drive, _chunks(models, sampling), models.autoencoder, seed,
+                    scene=scene, first=first, carry=config.carry, device=self.device, progress=tick,
                 )  # fmt: skip
                 for some in made:
                     writers.write(sample, self.drive, seed, some, order.preview)
                     tick(some.frames.stop)
         return self.output.path
 
-    def _record(self, argv: Sequence[str]) -> dict[str, Any]:
+    def _record(self, argv: Sequence[str], sampling: Sampling) -> dict[str, Any]:
         order = self.order
         inputs: list[Any] = [path for path in (order.prior, *order.first_frames, *_trajectory_file(order)) if path]
         for path, clip in ((order.clip, self.clip), (order.layout, self.layout)):
@@ -122,7 +128,7 @@ class Plan:
                 inputs.append({"path": str(path), "sha256": clip_content_sha256(clip)})
         inputs += [{"path": str(path), "sha256": weights_sha256(path)} for path in (self.model, self.autoencoder)]
         made = record(argv, inputs, seed=order.seed, device=self.device)
-        return made | {"sampling": asdict(order.sampling), "tags": dict(self.drive.tags)}
+        return made | {"sampling": asdict(sampling), "tags": dict(self.drive.tags)}
 
 
 def plan_videos(order: Order) -> Plan:
