@@ -6,7 +6,8 @@
 Trained on clips of worlds, half of the pictures as they are and half as the autoencoder decodes them, and scored on
 clips of other worlds, true and decoded. Weights are kept in `--cache` for bench/worldgen.py, and nowhere else.
 
-  motion   rank correlation of speed and yaw rate, averaged over each clip, with the truth
+  motion   rank correlation of speed (learned) and yaw rate (by geometry, worldgen_turning.py), averaged over each clip,
+           with the truth
   weather  share of clips whose weather is recognized
   event    share of clips in which the event's subject is seen that are recognized, and of others that are taken for one
 """
@@ -28,6 +29,7 @@ from torch.nn import functional
 from worldgen_figures import mean, record, spearman
 from worldgen_footage import EVENTS, LEAST_FRAMES, SIZE, WEATHERS, Footage, gather, motion
 from worldgen_networks import MotionNetwork, Recognizer, flow_between, geometry_of, gray
+from worldgen_turning import yaw_rate
 
 PARTS = ("motion", "weather", "event")
 _TOP_SHARE = 0.25  # of frames that an event is looked for in
@@ -48,7 +50,7 @@ class Estimators:
             net.eval()
 
     def motion(self, frames: NDArray[np.uint8], K: Any, rig_from_cam: Any, times_s: Any) -> tuple[float, float]:
-        """Speed, m/s, and yaw rate, rad/s, averaged over frames [T, H, W, 3] of `SIZE`."""
+        """Speed, m/s, as learned, and yaw rate, rad/s, by geometry, averaged over frames [T, H, W, 3] of `SIZE`."""
         small = [gray(frame) for frame in frames]
         flows = np.stack([flow_between(a, b) for a, b in pairwise(small)])
         pairs = np.stack([np.stack(pair) for pair in pairwise(small)])
@@ -58,8 +60,8 @@ class Estimators:
                 torch.from_numpy(pairs).float() / 255.0, torch.from_numpy(flows).permute(0, 3, 1, 2),
                 geometry.expand(len(pairs), -1, -1, -1),
             )  # fmt: skip
-        total = steps.sum(0) / (times_s[-1] - times_s[0])
-        return float(total[0]), float(total[1])
+        seconds = float(times_s[-1] - times_s[0])
+        return float(steps[:, 0].sum()) / seconds, yaw_rate(frames, K, rig_from_cam, seconds)
 
     def weather(self, frames: NDArray[np.uint8]) -> str:
         """Of all frames together."""

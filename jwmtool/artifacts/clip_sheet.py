@@ -1,4 +1,5 @@
-"""A contact sheet of a clip: pictures over time for each camera, the path from above, lidar drawn onto the pictures."""
+"""A contact sheet of a clip: pictures over time for each camera, the path from above, and what was measured (lidar, or
+sparse points, and boxes) drawn onto the pictures, so that a person sees whether it fits."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from jwmtool.artifacts.atomic import atomic_file
 from jwmtool.artifacts.clip import Clip
+from jwmtool.artifacts.tracks import EDGES, box_at, corners
 
 _WIDTH, _COLUMNS, _GAP, _LABEL, _MAP_HEIGHT = 1600, 5, 6, 18, 420
 _INK, _PAPER, _FAINT, _WITHHELD, _MASKED = (30, 30, 30), (250, 250, 248), (190, 190, 190), (226, 88, 20), (170, 60, 200)
@@ -28,7 +30,7 @@ def write_clip_sheet(clip: Clip, path: Path, force: bool = False) -> Path:
         InputError: a damaged picture. OutputExistsError: `path` exists and `force` is not given.
     """
     columns = _columns(clip)
-    cell = (_WIDTH - _GAP) // max(len(columns) + bool(clip.lidar), 2) - _GAP
+    cell = (_WIDTH - _GAP) // max(len(columns) + (_measured(clip) is not None), 2) - _GAP
     rows = [_camera_row(clip, name, columns, cell) for name in clip.cameras]
     panel = _map_panel(clip)
     height = 40 + sum(row.height for row in rows) + panel.height + _GAP
@@ -76,12 +78,20 @@ def _camera_row(clip: Clip, name: str, columns: list[int], cell: int) -> Image.I
         row.paste(_picture(clip, frame, name).resize((cell, height), Image.Resampling.BOX), (left, _LABEL))
         if clip.split.withholds(frame, name):
             draw.rectangle((left - 2, _LABEL - 2, left + cell + 1, _LABEL + height + 1), outline=_WITHHELD, width=4)
-    if clip.lidar:
+    if (measured := _measured(clip)) is not None:
         left = _GAP + len(columns) * (cell + _GAP)
         for frame in [f for f in columns if name in clip.frames[f].images][:1]:
-            draw.text((left, 2), f"{name}  frame {frame}  lidar, near red to far blue", _INK, _font(12))
-            row.paste(_lidar_picture(clip, frame, name, (cell, height)), (left, _LABEL))
+            draw.text((left, 2), f"{name}  frame {frame}  {measured}", _INK, _font(12))
+            row.paste(_measured_picture(clip, frame, name, (cell, height)), (left, _LABEL))
     return row
+
+
+def _measured(clip: Clip) -> str | None:
+    """What there is to draw onto a picture."""
+    told = [(bool(clip.lidar), "lidar"), (clip.points is not None and not clip.lidar, "points"),
+            (bool(clip.tracks), "boxes")]  # fmt: skip
+    found = " and ".join(name for there, name in told if there)
+    return f"{found}, near red to far blue" if found else None
 
 
 def _picture(clip: Clip, frame: int, name: str) -> Image.Image:
@@ -93,22 +103,35 @@ def _picture(clip: Clip, frame: int, name: str) -> Image.Image:
     return Image.fromarray(pixels)
 
 
-def _lidar_picture(clip: Clip, frame: int, name: str, size: tuple[int, int]) -> Image.Image:
-    image = clip.frames[frame].images[name]
-    sweep = min(range(len(clip.lidar)), key=lambda i: abs(clip.lidar[i].time_us - image.time_us))
-    camera = clip.camera_at(frame, name)
-    pixels, depth_m = camera.project(clip.load_lidar(sweep))
+def _measured_picture(clip: Clip, frame: int, name: str, size: tuple[int, int]) -> Image.Image:
+    time_us, camera = clip.frames[frame].images[name].time_us, clip.camera_at(frame, name)
     scale = size[0] / camera.width
+    picture = np.asarray(_picture(clip, frame, name).resize(size, Image.Resampling.BOX)) // 2
+    if clip.lidar:
+        points = clip.load_lidar(min(range(len(clip.lidar)), key=lambda i: abs(clip.lidar[i].time_us - time_us)))
+    else:
+        points = clip.load_points()[0]
+    pixels, depth_m = camera.project(points)
     with np.errstate(invalid="ignore"):
         seen = (depth_m > 0.5) & (pixels >= 0).all(1) & (pixels[:, 0] < camera.width) & (pixels[:, 1] < camera.height)
     x, y = (np.clip((pixels[seen] * scale).astype(int), 0, np.array(size) - 1)).T
-    picture = np.asarray(_picture(clip, frame, name).resize(size, Image.Resampling.BOX)) // 2
     order = np.argsort(-depth_m[seen])  # near points last, on top
     colors = _range_color(depth_m[seen])[order]
     x, y = x[order], y[order]
     for dx in (0, 1):
         picture[y, np.minimum(x + dx, size[0] - 1)] = colors
-    return Image.fromarray(picture)
+    drawn = Image.fromarray(picture)
+    draw = ImageDraw.Draw(drawn)
+    for track in clip.tracks:
+        world_from_box = box_at(track, time_us)
+        if world_from_box is None:
+            continue
+        ends, depth_m = camera.project(corners(world_from_box, track.size_at(time_us)))
+        if depth_m.min() > 0.5:
+            color = tuple(_range_color(depth_m.mean(keepdims=True))[0].tolist())
+            for a, b in EDGES:
+                draw.line([*(ends[a] * scale), *(ends[b] * scale)], fill=color)
+    return drawn
 
 
 def _range_color(depth_m: NDArray[np.float64]) -> NDArray[np.uint8]:

@@ -110,6 +110,7 @@ class _Scene:
             "global_from_world": self.global_from_world.tolist(),
             "time_offset_us": self.offset_us,
             "lidar": "recorded" if self.clip.lidar else "none: empty sweeps",
+            "pixel_centers": "integers",
         }
 
     def _log_and_map(self) -> None:
@@ -155,7 +156,8 @@ class _Scene:
 
     def _images(self, camera: str) -> None:
         channel, model = self.channels[camera], self.clip.cameras[camera]
-        calibrated = self._sensor(channel, "camera", model.rig_from_cam, model.K.tolist())
+        K = model.K - [[0.0, 0.0, 0.5], [0.0, 0.0, 0.5], [0.0, 0.0, 0.0]]  # nuScenes' first pixel has its center at 0
+        calibrated = self._sensor(channel, "camera", model.rig_from_cam, K.tolist())
         records = []
         for index, frame in enumerate(self.clip.frames):
             image = frame.images.get(camera)

@@ -9,8 +9,9 @@ from jwmtool.artifacts.clip import Track
 from jwmtool.geometry import se3
 
 Floats = NDArray[np.float64]
+EDGES = [(a, b) for a in range(8) for b in range(a) if (a ^ b).bit_count() == 1]  # of a box, by its `corners`
 
-MAX_GAP_US = 260_000  # to the nearest pose of a track: boxes annotated at 2 Hz may be interpolated
+MAX_GAP_US = 300_000  # to the nearest pose of a track: boxes annotated at 2 Hz, a step now and then longer, count
 _PAST_END_US = 60_000  # cameras fire a little before the first or after the last annotation
 _SPEED_OVER_US = 100_000  # before and after
 

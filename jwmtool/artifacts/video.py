@@ -147,7 +147,7 @@ def read_video(path: Path) -> Iterator[Image]:
             if not container.streams.video:
                 raise InputError(path, "a video stream", "none")
             for frame in container.decode(video=0):
-                image = _to_rgb(frame)
+                image = to_rgb(frame)
                 size = meta[min(count, len(meta) - 1)].size if meta else None
                 yield image if size is None else np.ascontiguousarray(image[: size[1], : size[0]])
                 count += 1
@@ -287,8 +287,8 @@ def _with_size(meta: FrameMeta, width: int, height: int) -> FrameMeta:
     return replace(meta, size=(width, height))
 
 
-def _to_rgb(frame: av.VideoFrame) -> Image:
-    # Untagged video is BT.709 from 720 lines on and BT.601 below, as players do.
+def to_rgb(frame: av.VideoFrame) -> Image:
+    """[H, W, 3] sRGB. Untagged video is BT.709 from 720 lines on and BT.601 below, as players do."""
     tagged = int(frame.colorspace) in (1, 5, 6)
     source = None if tagged else ("ITU709" if frame.height >= 720 else "ITU601")
     rgb = frame.reformat(

@@ -132,17 +132,19 @@ def _show(title: str, facts: dict[str, Any], as_json: bool) -> None:
 
     if as_json:
         return console.emit(json.dumps(facts, sort_keys=True))
+    rows = [(name.replace("_", " "), _text(name, value)) for name, value in facts.items()]
+    if not sys.stdout.isatty():  # what reads it may be a program: lines are neither cut nor padded
+        width = max(len(name) for name, _ in rows)
+        lines = [(name if k == 0 else "", line) for name, text in rows for k, line in enumerate(text.split("\n"))]
+        return console.emit("\n".join([title, *(f"{name:<{width}}  {line}".rstrip() for name, line in lines)]))
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table("", "", show_header=False, title=title, title_justify="left", box=None, pad_edge=False)
-    for name, value in facts.items():
-        table.add_row(Text(name.replace("_", " "), style="bold"), Text(_text(name, value)))
-    # Lines are not cut at the width of a pipe: what reads them may be a program.
-    Console(file=sys.stdout, width=None if sys.stdout.isatty() else 10_000, soft_wrap=not sys.stdout.isatty()).print(
-        table
-    )
+    for name, text in rows:
+        table.add_row(Text(name, style="bold"), Text(text))
+    Console(file=sys.stdout).print(table)
 
 
 def _text(name: str, value: Any) -> str:
@@ -152,6 +154,8 @@ def _text(name: str, value: Any) -> str:
         return "\n".join(f"{r.get('time_utc', '?')}  {' '.join(r.get('argv', ['?']))}" for r in value) or "none"
     if isinstance(value, dict):
         return ", ".join(f"{key} {_text('', item)}" for key, item in value.items()) or "none"
+    if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+        return "\n".join(_text("", item) for item in value)
     if isinstance(value, list):
         return ", ".join(_text("", item) for item in value) or "none"
     if isinstance(value, bool):

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from jwmtool.artifacts.tracks import EDGES
 from jwmtool.geometry import se3
 from jwmtool.geometry.camera import Camera
 from jwmtool.worldgen.known import LAYOUT_MAPS, SUBCELL
@@ -19,7 +20,6 @@ _VEHICLE_NAMES = frozenset(
 )
 _NEAR_M, _HALF_M = 0.3, 10.0  # a body at `_HALF_M` is drawn half as bright as one at hand
 _STEP_M = 0.5  # between points of a lane that is drawn
-_EDGES = [(a, b) for a in range(8) for b in range(a) if (a ^ b).bit_count() == 1]
 Floats = NDArray[np.float64]
 
 
@@ -59,7 +59,7 @@ def _outline(camera: Camera, box: Box) -> NDArray[np.int32] | None:
     if not before.any():
         return None
     kept = [*points[before]]
-    for a, b in _EDGES:
+    for a, b in EDGES:
         if before[a] != before[b]:
             share = (_NEAR_M - points[a, 2]) / (points[b, 2] - points[a, 2])
             kept.append(points[a] + share * (points[b] - points[a]))

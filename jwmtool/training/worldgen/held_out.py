@@ -19,7 +19,8 @@ from jwmtool.worldgen.autoencoder import Autoencoder
 
 TIMESTEPS = (0.15, 0.4, 0.65, 0.9)
 _SEQUENCES, _FRAMES, _AT_ONCE = 16, 8, 8
-_SHOWN, _SHOWN_FRAMES, _STEPS = 4, 4, 8  # of the sheet
+_SHOWN, _SHOWN_FRAMES, _STEPS = 4, 4, 4  # of the sheet
+_TEMPERATURE = 0.7  # of the sheet, as `jwm generate` has it for small models
 _GRAY = 0.25  # what stands for no prior
 
 Sample = dict[str, Tensor]
@@ -87,7 +88,9 @@ class HeldOut:
         for rows in self._batches(shown):
             batch = {name: tensor.to(device) for name, tensor in stacked([self.samples[k] for k in rows]).items()}
             clean = batch["latents"][:, :, :1] if batch["latents"].shape[2] > 1 else None
-            made = sample(model, known_of(batch), batch["noise"], self.stride, Sampling(steps=_STEPS), clean)
+            made = sample(
+                model, known_of(batch), batch["noise"], self.stride, Sampling(_STEPS, temperature=_TEMPERATURE), clean
+            )
             frames = [round(k) for k in np.linspace(0, made.shape[2] - 1, _SHOWN_FRAMES)]  # of a short one some twice
             videos = [v[:, 0, frames].cpu() for v in (batch["latents"], batch["prior"], made)]
             true, prior, new = (_decoded(autoencoder, video) for video in videos)
