@@ -10,8 +10,8 @@ measured by itself and writes its own key.
 
   repairs       with a prior, the scene that WorldRec makes of the first frames, rendered at the next 16: PSNR over
                 the whole frame and inside what the prior covers, of what is generated (`generated`; `plain_decoder`:
-                the decoder does not see the prior), of the hole-filled prior, and of the true frames after the
-                autoencoder (`round_trip`)
+                the decoder does not see the prior, and nothing of it is kept), of the hole-filled prior, and of the
+                true frames after the autoencoder (`round_trip`)
   prior         the same, inside the true prior's coverage, when the prior is another scene's
   trajectories  first frame given, no prior: rank correlation of asked speed and yaw rate with those estimated from
                 the videos
@@ -55,7 +55,7 @@ class Bench:
         self.samples: int | None = arguments.samples
         guidance = {name: float(scale) for name, _, scale in (item.partition("=") for item in arguments.guidance)}
         sampling = Sampling(arguments.steps, arguments.shift, guidance, arguments.temperature)
-        self.maker = Maker.open(arguments.model, arguments.autoencoder, sampling, arguments.device)
+        self.maker = Maker.open(arguments.model, arguments.autoencoder, sampling, arguments.device, arguments.keep)
         self.clips = [clip for path in arguments.clips for clip in clips_in(path)]
         self.rigs = [clip for path in arguments.rigs for clip in clips_in(path)]
         self._worldrec: Any = None
@@ -121,8 +121,9 @@ def main() -> None:
     parser.add_argument("--rigs", type=Path, nargs="*", default=[])
     parser.add_argument("--context", type=int, default=8, help="frames that priors are made of, where clips have them")
     parser.add_argument("--samples", type=int, help="videos, instead of each part's own number")
-    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--shift", type=float, default=3.0)
+    parser.add_argument("--keep", type=float, default=0.5)
     parser.add_argument("--temperature", type=float, default=0.7)
     parser.add_argument("--guidance", nargs="*", default=[], metavar="PART=SCALE")
     parser.add_argument("--seed", type=int, default=0)
@@ -137,7 +138,8 @@ def main() -> None:
     for name in arguments.parts:
         began = time.monotonic()
         figures = PARTS[name](bench)
-        figures |= {"steps": arguments.steps, "guidance": bench.maker.sampling.guidance}
+        chosen = {name: getattr(arguments, name) for name in ("steps", "temperature", "keep")}
+        figures |= {**chosen, "guidance": bench.maker.sampling.guidance}
         print(name, figures, flush=True)
         if arguments.json:
             record(arguments.json, name, figures, time.monotonic() - began)
@@ -153,7 +155,8 @@ def repairs(bench: Bench) -> Figures:
         drive, true = recorded_drive(clip, [camera], bench.later(clip)), true_frames(clip, camera, bench.later(clip))
         inside = prior.coverage[0] > COVERED
         generated = bench.maker.make(drive, bench.arguments.seed + k, prior)[0]
-        plain = replace(bench.maker, decode_prior=False).make(drive, bench.arguments.seed + k, prior)[0]
+        bare = replace(bench.maker, decode_prior=False, keep=0.0)
+        plain = bare.make(drive, bench.arguments.seed + k, prior)[0]
         round_trip = bench.maker.round_trip(true[None])[0]
         shown = {"generated": generated, "plain_decoder": plain, "prior": prior.color[0], "round_trip": round_trip}
         for name, frames in shown.items():

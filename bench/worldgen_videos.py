@@ -18,7 +18,7 @@ from jwmtool.joint.drive import Drive
 from jwmtool.joint.generate import noise_of
 from jwmtool.joint.models import check_fit, open_models
 from jwmtool.joint.path import actions_of, driven
-from jwmtool.joint.prior import PriorFrames, carry_pictures
+from jwmtool.joint.prior import PriorFrames, carry_pictures, kept
 from jwmtool.joint.told import encode, tell
 from jwmtool.worldgen.latents import Prior
 from jwmtool.worldgen.sampler import Sampling, sample
@@ -34,6 +34,7 @@ class Maker:
 
     Attributes:
         decode_prior: the decoder sees the prior as well, where it takes one.
+        keep: share of what the prior shows that stays as rendered.
     """
 
     transformer: Any
@@ -41,13 +42,14 @@ class Maker:
     sampling: Sampling
     device: str
     decode_prior: bool = True
+    keep: float = 0.0
 
     @classmethod
-    def open(cls, model: Path, autoencoder: Path, sampling: Sampling, device: str, decode_prior: bool = True) -> Maker:
+    def open(cls, model: Path, autoencoder: Path, sampling: Sampling, device: str, keep: float = 0.0) -> Maker:
         """From weights."""
         check_fit(model, autoencoder)
         models = open_models(model, autoencoder, device)
-        return cls(models.transformer, models.autoencoder, sampling, device, decode_prior)
+        return cls(models.transformer, models.autoencoder, sampling, device, keep=keep)
 
     @torch.no_grad()
     def make(
@@ -67,7 +69,8 @@ class Maker:
         clean = None if first is None else encode(self.autoencoder, first, self.device)
         latents = sample(self.transformer, known, noise, self.autoencoder.stride, self.sampling, clean)
         with_prior = prior is not None and self.decode_prior and self.autoencoder.takes_prior
-        return self.decode(latents[0], prior if with_prior else None)
+        video = self.decode(latents[0], prior if with_prior else None)
+        return kept(video, shown, self.keep) if prior is not None and shown is not None else video
 
     @torch.no_grad()
     def round_trip(self, frames: Tensor) -> Tensor:

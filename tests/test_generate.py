@@ -33,7 +33,7 @@ from jwmtool.joint.drive import DriveRequest, resolve_drive
 from jwmtool.joint.generate import generate, noise_of
 from jwmtool.joint.models import Models, open_models
 from jwmtool.joint.prior import carry_pictures, render_prior
-from jwmtool.joint.run import CALM
+from jwmtool.joint.run import CALM, KEEP
 from jwmtool.joint.told import tell
 from jwmtool.rendering.view import Timeline
 from jwmtool.worldgen import checkpoint
@@ -169,6 +169,23 @@ def test_the_same_seed_gives_the_same_bits(models: Models) -> None:
     assert not torch.equal(once, other)
 
 
+def test_what_the_scene_shows_is_kept_as_far_as_it_covers(here: Path, models: Models) -> None:
+    scene = replace(lifted_scene(street_clip(here / "kept", num_frames=4)), sky=None)
+    drive = resolve_drive(DriveRequest(4, size=SIZE), scene)
+
+    def video(keep: float) -> tuple[Tensor, Tensor, Tensor]:
+        chunks = Overlapping(models.transformer, 16, Sampling(1))
+        (made,) = generate(drive, chunks, models.autoencoder, 0, scene=scene, keep=keep)
+        assert made.prior is not None
+        return made.video, made.prior.color, made.prior.coverage
+
+    plain, color, coverage = video(0.0)
+    assert float(coverage.mean()) > 0.2 and float(coverage.min()) < 0.5, "the scene covers some of it"
+    half, _, _ = video(0.5)
+    assert torch.allclose(half, plain + 0.5 * coverage * (color - plain), atol=1e-6)
+    assert (half - plain).abs().max() > 0.05
+
+
 def test_without_a_scene_the_last_picture_is_carried_to_the_next_frames(models: Models) -> None:
     """The first chunk from the first frame, each later one from the frame before it; only for models trained so."""
     drive = resolve_drive(DriveRequest(18, size=SIZE, trajectory="straight 20m"))
@@ -233,6 +250,7 @@ def test_a_video_of_a_scene(
     assert history[-1]["argv"][:2] == ["jwm", "generate"]
     assert [Path(i["path"]).name for i in history[-1]["inputs"]] == ["scene.h5", "wg.safetensors", "ae.safetensors"]
     sampling = history[-1]["sampling"]
+    assert history[-1]["keep"] == KEEP
     assert sampling["steps"] == 2 and sampling["temperature"] == CALM, "a small model's own"
     assert jwm("--prior", here / "scene.h5") == 4
     # The video's own actions drive it again.
@@ -361,6 +379,8 @@ def test_a_layout_is_drawn(jwm: Callable[..., int], here: Path, tmp_path: Path) 
         (("--first-frame", "{image}", "--clip", "{here}/clip", "--cameras", "front,front_right"), 2, "for each of"),
         (("--layout", "{here}/clip"), 3, "tracks"),
         (("--preview",), 2, "--prior"),
+        (("--keep", "0.5"), 2, "--prior"),
+        (("--prior", "{here}/scene.h5", "--keep", "2"), 2, "--keep"),
         (("--num-samples", "2", "-o", "x.mp4"), 2, "no suffix"),
         (("--clip", "{here}/clip", "--cameras", "front,front_right", "-o", "x.mp4"), 2, "no suffix"),
         (("-o", "x.gif"), 2, ".mp4"),

@@ -98,6 +98,15 @@ def run(
             show_default="0.7; 1 for Wan's",
         ),
     ] = None,
+    keep: Annotated[
+        float | None,
+        typer.Option(
+            "--keep",
+            metavar="X",
+            help="0 to 1: how much of what the scene shows stays as it was rendered.",
+            show_default="0.5; 0 for Wan's",
+        ),
+    ] = None,
     guidance: Annotated[
         str | None,
         typer.Option(
@@ -181,6 +190,7 @@ def run(
                 temperature=1.0 if temperature is None else temperature,
             ),
             calm=temperature is None,
+            keep=keep,
             prior=None if prior is None else read_path(prior),
             clip=None if clip is None else read_path(clip),
             layout=None if layout is None else read_path(layout),

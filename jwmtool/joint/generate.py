@@ -13,7 +13,7 @@ from torch import Tensor
 from jwmtool.artifacts.scene import Scene
 from jwmtool.joint.chunks import Chunks
 from jwmtool.joint.drive import Drive
-from jwmtool.joint.prior import PriorFrames, carry_pictures, render_prior
+from jwmtool.joint.prior import PriorFrames, carry_pictures, kept, render_prior
 from jwmtool.joint.told import encode, tell
 from jwmtool.rendering.view import Timeline
 from jwmtool.worldgen.latents import FrameStream, Prior, VideoAutoencoder
@@ -42,6 +42,7 @@ def generate(
     *,
     scene: Scene | None = None,  # on the device that shall render
     first: Tensor | None = None,  # [V, 1, 3, H, W] in [0, 1], the pictures that the video begins with
+    keep: float = 0.0,  # share of what the scene shows that stays as rendered (`prior.kept`)
     carry: bool = False,  # without a scene, the last picture is carried along (`WorldGenConfig.carry`)
     device: str = "cpu",  # of the model and the autoencoder
     progress: Callable[[float], None] | None = None,  # is told the number of frames done
@@ -63,6 +64,8 @@ def generate(
         tick = None if progress is None else _Tick(progress, frames)
         latents = chunks.push(known, noise, clean if start == 0 else None, tick)
         video = _decoded(stream, latents, prior if autoencoder.takes_prior else None, device)
+        if prior is not None and keep > 0.0:
+            video = kept(video, prior, keep)
         yield Generated(frames, video, prior)
         picture, start = video[:, -1], frames.stop
 

@@ -40,6 +40,16 @@ def render_prior(
     return PriorFrames(bare, color, coverage)
 
 
+def kept(
+    video: Tensor,  # [V, n, 3, H, W], generated
+    prior: PriorFrames,  # of the same frames
+    share: float,  # in [0, 1]
+) -> Tensor:
+    """The video with so much of what the scene shows mixed in, where and as far as the scene covers it."""
+    weight = share * prior.coverage
+    return torch.lerp(video, prior.color, weight.expand_as(video))
+
+
 def carry_pictures(
     pictures: Tensor,  # [V, 3, H, W] in [0, 1], of the frame `source`
     drive: Drive,

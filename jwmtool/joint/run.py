@@ -30,7 +30,7 @@ from jwmtool.worldgen.sampler import Sampling
 
 DEFAULT_VIDEO = "video.mp4"
 MAX_SAMPLES = 1000
-CALM = 0.7  # a temperature
+CALM, KEEP = 0.7, 0.5  # of models that have learned little
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class Order:
         request: what to make.
         sampling: how noise becomes latents.
         calm: take `CALM` as temperature instead of the sampling's, where the model is a small one of our own.
+        keep: share of what the scene shows that stays as rendered; None: `KEEP` with such a model, else 0.
         prior, clip, layout: a scene and clips.
         first_frames: pictures, one for each camera.
         model, autoencoder: paths or names of shipped ones.
@@ -54,6 +55,7 @@ class Order:
     request: DriveRequest
     sampling: Sampling
     calm: bool = False
+    keep: float | None = None
     prior: Path | None = None
     clip: Path | None = None
     layout: Path | None = None
@@ -100,9 +102,12 @@ class Plan:
         first = first_pictures(self.drive, order.first_frames, self.clip, scene)
         console.detail(f"{len(self.drive)} frames, {'no first frame' if first is None else 'first frame known'}")
         config, sampling = models.transformer.config, order.sampling
-        if order.calm and config.start_stride:
+        small = config.start_stride > 0
+        if order.calm and small:
             sampling = replace(sampling, temperature=CALM)
-        provenance = [*([] if scene is None else scene.history), self._record(argv, sampling)]
+        keep = order.keep if order.keep is not None else KEEP if small else 0.0
+        told = {"sampling": asdict(sampling), "keep": keep, "tags": dict(self.drive.tags)}
+        provenance = [*([] if scene is None else scene.history), self._record(argv) | told]
         total = len(self.drive) * order.num_samples
         with (
             console.progress("generating", total) as bar,
@@ -113,22 +118,21 @@ class Plan:
                 seed = order.seed + sample
                 made = generate(
                     self.drive, _chunks(models, sampling), models.autoencoder, seed,
-                    scene=scene, first=first, carry=config.carry, device=self.device, progress=tick,
+                    scene=scene, first=first, keep=keep, carry=config.carry, device=self.device, progress=tick,
                 )  # fmt: skip
                 for some in made:
                     writers.write(sample, self.drive, seed, some, order.preview)
                     tick(some.frames.stop)
         return self.output.path
 
-    def _record(self, argv: Sequence[str], sampling: Sampling) -> dict[str, Any]:
+    def _record(self, argv: Sequence[str]) -> dict[str, Any]:
         order = self.order
         inputs: list[Any] = [path for path in (order.prior, *order.first_frames, *_trajectory_file(order)) if path]
         for path, clip in ((order.clip, self.clip), (order.layout, self.layout)):
             if clip is not None:
                 inputs.append({"path": str(path), "sha256": clip_content_sha256(clip)})
         inputs += [{"path": str(path), "sha256": weights_sha256(path)} for path in (self.model, self.autoencoder)]
-        made = record(argv, inputs, seed=order.seed, device=self.device)
-        return made | {"sampling": asdict(sampling), "tags": dict(self.drive.tags)}
+        return record(argv, inputs, seed=order.seed, device=self.device)
 
 
 def plan_videos(order: Order) -> Plan:
@@ -139,8 +143,11 @@ def plan_videos(order: Order) -> Plan:
         InputError: an input is missing, damaged or does not fit the others.
         OutputExistsError: the output exists and not `force`.
     """
-    if order.preview and order.prior is None:
-        raise UsageError("--preview: expected --prior SCENE, found none")
+    for flag, given in (("--preview", order.preview), ("--keep", order.keep is not None)):
+        if given and order.prior is None:
+            raise UsageError(f"{flag}: expected --prior SCENE, found none")
+    if order.keep is not None and not 0.0 <= order.keep <= 1.0:
+        raise UsageError(f"--keep: expected 0 to 1, found {order.keep:g}")
     scene = None if order.prior is None else open_scene(order.prior)
     clip = None if order.clip is None else read_clip(order.clip)
     layout = None if order.layout is None else read_clip(order.layout)
