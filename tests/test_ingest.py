@@ -64,6 +64,7 @@ def test_time_window_every_and_rate(tmp_path: Path) -> None:
     assert made(source, tmp_path / "c", rate_hz=2.5).times_us.tolist() == list(range(0, 2_000_000, 400_000))
     halves = [made(source, tmp_path / f"d{s}", start_s=s, duration_s=1.0).times_us.tolist() for s in (0.0, 1.0)]
     assert halves[0] + halves[1] == list(range(0, 2_000_000, 100_000))  # windows tile: no frame twice or never
+    assert made(source, tmp_path / "f", start_s=0.5, duration_s=0.01).times_us.tolist() == [500_000]
     clip = made(source, tmp_path / "e", start_s=1.0, withhold=("every=4", "frame=0"))
     assert clip.split.frames == (0, 2, 6) and clip.source["first_time_s"] == 1.0
 
@@ -225,6 +226,29 @@ def test_masks_follow_the_picture(tmp_path: Path) -> None:
         override_masks(read_recording(source), ("rear=none",))
     with pytest.raises(InputError, match="no such file"):
         override_masks(read_recording(source), ("camera_0=none.png",))
+
+
+def test_the_own_car_is_masked_unless_the_user_says_what_the_mask_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What is found is tested in test_ego_mask.py; here it is always the lowest quarter."""
+    bonnet = np.zeros((SIZE[1], SIZE[0]), bool)
+    bonnet[24:] = True
+    monkeypatch.setattr("jwmtool.readers.ego_mask._ego_region", lambda *_: bonnet)
+    monkeypatch.setattr("jwmtool.readers.ego_mask._enlarged", lambda region, *_: region)
+    source = nerfstudio(tmp_path / "in", frames=60)  # half a meter apart
+
+    def mask(name: str, *rules: str) -> Any:
+        clip = read_clip(ingest(override_masks(read_recording(source), rules), tmp_path / name))
+        return clip.load_mask(0, "camera_0")
+
+    assert (mask("found") == ~bonnet).all()
+    assert "own car masked in camera_0 (25 %)" in capfd.readouterr().err
+    assert mask("none", "camera_0=none") is None
+    Image.fromarray((~bonnet.T[: SIZE[1], : SIZE[1]]).astype(np.uint8) * 255).resize(SIZE).save(tmp_path / "own.png")
+    given = mask("given", f"camera_0={tmp_path / 'own.png'}")
+    assert given is not None and (given != ~bonnet).any()
+    assert capfd.readouterr().err == ""
 
 
 def test_a_path_is_not_followed_out_of_the_selection(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from jwmtool.geometry import se3
 from jwmtool.geometry.camera import Camera
 from jwmtool.geometry.trajectory import arc
 from jwmtool.worldgen.config import CONFIGS
-from jwmtool.worldgen.drawing import BODIES, LANES, VEHICLES, Box, draw_layout
+from jwmtool.worldgen.drawing import BODIES, LANES, VEHICLES, Box, draw_layout, is_vehicle
 from jwmtool.worldgen.ego_motion import NUMBERS, ego_motion
 from jwmtool.worldgen.known import LAYOUT_MAPS, SUBCELL, Known, cells, channel_counts
 from jwmtool.worldgen.rays import camera_rays
@@ -165,3 +165,17 @@ def test_an_untrained_network_with_a_start_shows_the_prior() -> None:
         velocity = model(x, torch.full((1, 2), t), known.conditions(64, 16))
     guess = x - t * velocity
     assert (guess - prior).square().mean() < 0.01 < (x - t * (0 * x) - prior).square().mean()
+
+
+@pytest.mark.parametrize(
+    "category", ["car", "lorry", "vehicle.construction", "vehicle.bus.rigid", "BOX_TRUCK", "Bus/RV/Caravan", "Car"]
+)
+def test_motor_vehicles_of_all_data_sets_are_told(category: str) -> None:
+    assert is_vehicle(category)
+
+
+@pytest.mark.parametrize(
+    "category", ["vehicle.bicycle", "human.pedestrian.adult", "BICYCLIST", "sign", "deer", "traffic_cone"]
+)
+def test_other_bodies_are_no_vehicles(category: str) -> None:
+    assert not is_vehicle(category)

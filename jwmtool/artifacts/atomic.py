@@ -6,10 +6,13 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 from jwmtool.errors import OutputExistsError
+
+_SYNCS = 16  # files at a time; they wait for the disk and compute nothing
 
 
 def check_output(path: Path, force: bool) -> None:
@@ -77,9 +80,11 @@ def atomic_folder(path: Path, force: bool = False) -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
-        for file in temporary.rglob("*"):
-            if file.is_file() and not file.is_symlink() and file.stat().st_nlink == 1:
-                _sync(file)
+        # Many at once: one by one takes five times as long. What is only linked lies on the disk already.
+        new = [f for f in temporary.rglob("*") if f.is_file() and not f.is_symlink() and f.stat().st_nlink == 1]
+        with ThreadPoolExecutor(_SYNCS) as pool:
+            for _ in pool.map(_sync, new):
+                pass
         if path.exists():
             old = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.old")
             os.rename(path, old)

@@ -25,6 +25,9 @@ LIBRARIES = (
     "opencv-python-headless",
     "embreex",
     "diffusers",
+    "nuscenes-devkit",
+    "pyarrow",
+    "pycolmap",
 )
 _BLOCK_BYTES = 1 << 20
 

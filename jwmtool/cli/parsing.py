@@ -54,6 +54,21 @@ def parse_names(text: str) -> list[str]:
     return names
 
 
+def parse_intrinsics(text: str) -> tuple[float, float, float, float]:
+    """Parse `fx,fy,cx,cy`, px.
+
+    Raises:
+        UsageError: not four positive numbers.
+    """
+    try:
+        fx, fy, cx, cy = (float(part) for part in text.split(","))
+    except ValueError:
+        fx = fy = cx = cy = math.nan
+    if not all(0.0 < value < math.inf for value in (fx, fy, cx, cy)):
+        raise UsageError(f"expected four positive numbers FX,FY,CX,CY, found {text!r}")
+    return fx, fy, cx, cy
+
+
 def parse_assignment(text: str, keys: Iterable[str]) -> tuple[str, float]:
     """Parse `key=number`, say `y=2`, where the key is one of `keys`.
 

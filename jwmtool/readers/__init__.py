@@ -1,6 +1,8 @@
 """Recordings to clips: one module a format, found lazily by name.
 
-A reader module defines `detects(path) -> bool` (cheap, never raises) and `read(path, scene) -> Recording`.
+A reader module defines `detects(path) -> bool` (cheap, never raises) and `read(path, scene) -> Recording`; where a
+source holds several scenes also `scenes(path, split) -> list[str]`; with `TAKES_HINTS = True`, read's third argument
+is what the user said of the recording (`recording.Hints`).
 To add a format, write the module and add its line below (docs/recordings/README.md).
 """
 
@@ -8,18 +10,26 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from jwmtool.errors import InputError, UsageError
 
 if TYPE_CHECKING:
-    from jwmtool.readers.recording import Recording
+    from jwmtool.readers.recording import Hints, Recording
 
 # name -> (module, what a user would recognize it by)
 FORMATS = {
     "nerfstudio": ("jwmtool.readers.nerfstudio", "transforms.json"),
     "kitti-odometry": ("jwmtool.readers.kitti_odometry", "calib.txt, poses.txt, image folders"),
     "dgp": ("jwmtool.readers.dgp", "scene_*.json, calibration/"),
+    "nuscenes": ("jwmtool.readers.nuscenes", "v1.0-*/scene.json, samples/"),
+    "waymo": ("jwmtool.readers.waymo", "*.tfrecord, or camera_image/*.parquet"),
+    "kitti-raw": ("jwmtool.readers.kitti_raw", "*_drive_*/image_02/, calib_*.txt"),
+    "argoverse2": ("jwmtool.readers.argoverse2", "city_SE3_egovehicle.feather, sensors/"),
+    "comma2k19": ("jwmtool.readers.comma2k19", "global_pose/, video.hevc"),
+    "colmap": ("jwmtool.readers.colmap", "cameras.bin or cameras.txt, images/"),
+    "video": ("jwmtool.readers.video", "an .mp4 or another video file"),
 }
 
 
@@ -40,22 +50,53 @@ def detect(source: Path) -> str:
     raise InputError(source, f"a recording in a known format: {known}", "none of them")
 
 
-def read_recording(source: Path, format: str | None = None, scene: str | None = None) -> Recording:
+def read_recording(
+    source: Path, format: str | None = None, scene: str | None = None, hints: Hints | None = None
+) -> Recording:
     """Read a recording's index (no pictures yet) and check it.
 
     Args:
         source: file or folder as the format has it.
         format: a name in FORMATS, or None to detect it.
         scene: which one, where the source holds several.
+        hints: what the files do not say.
 
     Raises:
-        UsageError: unknown format name. InputError: anything wrong with the recording.
+        UsageError: unknown format name, hints for a format that says it itself. InputError: anything wrong with the
+            recording. MissingPartError: the format needs an extra that is not installed.
     """
-    from jwmtool.readers.recording import checked
+    from jwmtool.readers.recording import Hints, checked
 
+    format, module = _reader(source, format)
+    hints = hints or Hints()
+    if getattr(module, "TAKES_HINTS", False):
+        recording: Recording = module.read(source, scene, hints)
+    elif hints.given:
+        raise UsageError(f"{hints.given[0]}: {format} recordings say that themselves; leave it out")
+    else:
+        recording = module.read(source, scene)
+    return checked(recording)
+
+
+def list_scenes(source: Path, format: str | None = None, split: str = "all") -> list[str]:
+    """The scenes of a source, each a `scene` for `read_recording`.
+
+    Args:
+        split: `all`, or as the format names its parts (`train`, `val`, `test`).
+
+    Raises:
+        UsageError: unknown format or split, or a format that holds one recording only. InputError: not readable.
+    """
+    format, module = _reader(source, format)
+    if not hasattr(module, "scenes"):
+        raise UsageError(f"--split: a {format} source holds one recording; leave it out")
+    found: list[str] = module.scenes(source, split)
+    return found
+
+
+def _reader(source: Path, format: str | None) -> tuple[str, ModuleType]:
     if format is not None and format not in FORMATS:
         raise UsageError(f"--format: expected one of {', '.join(FORMATS)}, found {format!r}")
     if format is None or not source.exists():
         format = detect(source)
-    recording: Recording = import_module(FORMATS[format][0]).read(source, scene)
-    return checked(recording)
+    return format, import_module(FORMATS[format][0])

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from jwmtool import console
 from jwmtool.artifacts.clip import Track
 from jwmtool.artifacts.json_file import read_json
-from jwmtool.errors import InputError
+from jwmtool.errors import InputError, UsageError
 from jwmtool.geometry import se3
 from jwmtool.readers.recording import (
     MaskSource,
@@ -120,6 +120,20 @@ def _read(file: Path, folder: Path, document: dict[str, Any]) -> Recording:
         tracks=_tracks(boxes, class_names),
         tags={},
     )
+
+
+def scenes(path: Path, split: str = "all") -> list[str]:
+    """Folders of the scenes of a set.
+
+    Raises:
+        UsageError: a split other than "all". InputError: no scene.
+    """
+    if split != "all":
+        raise UsageError(f"--split: expected all, found {split!r}")
+    found = [file.parent.name for file in _scene_files(path)]
+    if not found:
+        raise InputError(path, "scenes (scene_*.json beside calibration/)", "none")
+    return found
 
 
 def _scene_files(path: Path) -> list[Path]:

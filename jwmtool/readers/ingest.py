@@ -16,6 +16,7 @@ from jwmtool.artifacts.clip_io import write_clip_json
 from jwmtool.artifacts.withhold import make_split
 from jwmtool.device import num_threads
 from jwmtool.errors import InputError, UsageError
+from jwmtool.readers.ego_mask import with_ego_masks
 from jwmtool.readers.pictures import CameraPlan
 from jwmtool.readers.recording import Recording, SourceFrame
 from jwmtool.readers.select import Selection, select
@@ -44,14 +45,18 @@ def ingest(
         `output`.
 
     Raises:
-        InputError: a picture, mask, sweep or points file that is missing or damaged.
+        InputError: a picture, mask, sweep or points file that is missing or damaged, several frames without poses.
         OutputExistsError: `output` exists and `force` is not given. UsageError: an impossible selection or size.
     """
     check_output(output, force)
     if size is not None and min(size) < 16:
         raise UsageError(f"--size: expected at least 16x16, found {size[0]}x{size[1]}")
     chosen = select(recording, selection)
+    if not recording.posed and len(chosen.frames) > 1:
+        expected = "poses of the car, or one frame alone (--start T --duration 0.01s)"
+        raise InputError(recording.path, expected, f"none for {len(chosen.frames)} frames")
     split = make_split(selection.withhold, len(chosen.frames), list(chosen.cameras))
+    chosen = with_ego_masks(chosen, skip=[name for name, camera in chosen.cameras.items() if camera.mask_given])
     plans = {name: CameraPlan(camera, size) for name, camera in chosen.cameras.items()}
     with atomic_folder(output, force) as folder:
         frames = _write_images(chosen, plans, folder)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from jwmtool import console
 from jwmtool.artifacts.images import image_size
-from jwmtool.errors import InputError
+from jwmtool.errors import InputError, UsageError
 from jwmtool.geometry import se3
 from jwmtool.readers.recording import (
     Matrix,
@@ -91,6 +91,24 @@ def read(path: Path, scene: str | None = None) -> Recording:
     )
 
 
+def scenes(path: Path, split: str = "all") -> list[str]:
+    """Sequences that have poses.
+
+    Raises:
+        UsageError: a split other than "all". InputError: no sequence.
+    """
+    if split != "all":
+        raise UsageError(f"--split: expected all, found {split!r}")
+    found = [name for name in _sequences(path) if (path / "poses" / f"{name}.txt").is_file()]
+    if not found:
+        raise InputError(path, "sequences/ with poses/NN.txt", "none")
+    return found
+
+
+def _sequences(path: Path) -> list[str]:
+    return sorted(p.name for p in (path / "sequences").glob("*") if (p / "calib.txt").is_file())
+
+
 def _sweeps(folder: Path, times_us: list[int], world_from_velo: list[Matrix]) -> list[SourceSweep]:
     """Sweeps of velodyne/NNNNNN.bin, as far as there are poses."""
     files = [file for file in sorted((folder / "velodyne").glob("*.bin")) if _number(file) < len(times_us)]
@@ -111,7 +129,7 @@ def _split_projection(P: Matrix) -> tuple[Matrix, Matrix]:
 def _sequence(path: Path, scene: str | None) -> Path:
     if (path / "calib.txt").is_file():
         return path
-    found = sorted(p.name for p in (path / "sequences").glob("*") if (p / "calib.txt").is_file())
+    found = _sequences(path)
     if scene is None and len(found) == 1:
         scene = found[0]
     if scene not in found:

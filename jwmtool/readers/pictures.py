@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from jwmtool.artifacts.images import link_file, read_image, read_mask, write_png
 from jwmtool.errors import InputError
 from jwmtool.geometry.camera import Camera, cover_crop
+from jwmtool.imaging.png import encode_png
 from jwmtool.readers.recording import MaskSource, SourceCamera, SourceImage
 
 
@@ -45,7 +46,7 @@ class CameraPlan:
                 found = f"{pixels.shape[1]}x{pixels.shape[0]} px"
                 raise InputError(self.camera.name, f"images of {size[0]}x{size[1]} px", found)
         file = f"images/{self.camera.name}/{index:06d}.png"
-        write_png(folder / file, self._resize(self._undistort(pixels)))
+        (folder / file).write_bytes(encode_png(self._resize(self._undistort(pixels))))
         return file
 
     def write_mask(self, image: SourceImage, folder: Path, index: int) -> str | None:

@@ -32,6 +32,7 @@ class SourceCamera:
         rig_from_cam: [4, 4].
         model, distortion: `none` (), `opencv` (k1, k2, p1, p2[, k3[, k4, k5, k6]]), `fisheye` (k1, k2, k3, k4).
         mask: what to ignore in every image of this camera (own car), before undistortion.
+        mask_given: the user said what the mask is, be it none; else the own car is looked for where there is none.
     """
 
     name: str
@@ -42,6 +43,7 @@ class SourceCamera:
     model: DistortionModel = "none"
     distortion: tuple[float, ...] = ()
     mask: MaskSource | None = None
+    mask_given: bool = False
 
     @property
     def distorted(self) -> bool:
@@ -66,6 +68,7 @@ class SourceFrame:
     time_us: int
     world_from_rig: Matrix  # [4, 4]
     images: dict[str, SourceImage]  # by camera name
+    key: bool = False  # a key frame, in formats that annotate some of their frames
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,7 @@ class Recording:
         index_files: the small files that define it (poses, calibration), hashed for provenance.
         licence: what the recording's files say about their use, "not stated" if nothing.
         points: returns xyz [M, 3] float64 (world, metres) and rgb [M, 3] uint8, or None.
+        posed: False where the files hold no poses at all: then all are the identity, and ingest takes one frame only.
     """
 
     name: str
@@ -102,6 +106,30 @@ class Recording:
     tracks: list[Track] = field(default_factory=list)
     tags: dict[str, Any] = field(default_factory=dict)
     extras: dict[str, Any] = field(default_factory=dict)
+    posed: bool = True
+
+
+@dataclass(frozen=True)
+class Hints:
+    """What a user says of a recording whose files do not say it. Readers that make use of it have `TAKES_HINTS = True`.
+
+    Attributes:
+        intrinsics: fx, fy, cx, cy px (first pixel's center at 0.5, 0.5), or None.
+        camera_height_m: of the camera above the road, which gives reconstructed paths their scale, or None.
+        start_s, duration_s, rate_hz: the stretch that is wanted (`select.Selection`), for readers that compute.
+    """
+
+    intrinsics: tuple[float, float, float, float] | None = None
+    camera_height_m: float | None = None
+    start_s: float = 0.0
+    duration_s: float | None = None
+    rate_hz: float | None = None
+
+    @property
+    def given(self) -> list[str]:
+        """The flags that a reader must not leave aside."""
+        named = {"--intrinsics": self.intrinsics, "--camera-height": self.camera_height_m}
+        return [flag for flag, value in named.items() if value is not None]
 
 
 def checked(recording: Recording) -> Recording:

@@ -16,10 +16,11 @@ class Selection:
     """What to take. Times count from the recording's first frame.
 
     Attributes:
-        start_s, duration_s: frames with start <= t < start + duration; a quarter of the median step of tolerance,
-            so that 10 s at a jittering 10 Hz are 100 frames.
+        start_s, duration_s: frames with start <= t < start + duration; a quarter of the median step (or of a shorter
+            duration) of tolerance, so that 10 s at a jittering 10 Hz are 100 frames.
         every: keep each Nth of those.
         rate_hz: or keep those nearest to this rate.
+        key_frames: or keep the recording's key frames.
         cameras: names to keep, in this order; None keeps all.
         withhold: rules of `--withhold` (see artifacts/withhold.py).
     """
@@ -28,6 +29,7 @@ class Selection:
     duration_s: float | None = None
     every: int = 1
     rate_hz: float | None = None
+    key_frames: bool = False
     cameras: tuple[str, ...] | None = None
     withhold: tuple[str, ...] = ()
 
@@ -43,7 +45,8 @@ def select(recording: Recording, selection: Selection) -> Recording:
     step_s = float(np.median(np.diff(times_s))) if len(times_s) > 1 else 0.0
     if selection.start_s < 0 or (selection.duration_s is not None and selection.duration_s <= 0):
         raise UsageError("--start must not be negative and --duration must be positive")
-    begin_s = selection.start_s - 0.25 * step_s
+    shortest_s = step_s if selection.duration_s is None else min(step_s, selection.duration_s)
+    begin_s = selection.start_s - 0.25 * shortest_s
     end_s = np.inf if selection.duration_s is None else begin_s + selection.duration_s
     kept = [f for f, t in zip(frames, times_s, strict=True) if begin_s <= t < end_s]
     if not kept:
@@ -81,6 +84,13 @@ def _choose_cameras(recording: Recording, selection: Selection) -> list[SourceFr
 def _thin(frames: list[SourceFrame], selection: Selection, step_s: float) -> list[SourceFrame]:
     if selection.every < 1:
         raise UsageError(f"--every: expected a positive integer, found {selection.every}")
+    if selection.key_frames:
+        if selection.every != 1 or selection.rate_hz is not None:
+            raise UsageError("--key-frames, --every and --rate: give one of them")
+        kept = [frame for frame in frames if frame.key]
+        if not kept:
+            raise UsageError("--key-frames: the recording has none there")
+        return kept
     if selection.rate_hz is None:
         return frames[:: selection.every]
     if selection.every != 1:
@@ -109,5 +119,5 @@ def override_masks(recording: Recording, rules: tuple[str, ...]) -> Recording:
         file = None if value == "none" else Path(value)
         if file is not None and not file.is_file():
             raise InputError(file, f"a mask for camera {name}", "no such file")
-        cameras[name] = replace(cameras[name], mask=file)
+        cameras[name] = replace(cameras[name], mask=file, mask_given=True)
     return replace(recording, cameras=cameras)

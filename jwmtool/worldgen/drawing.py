@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,12 +16,16 @@ from jwmtool.geometry.camera import Camera
 from jwmtool.worldgen.known import LAYOUT_MAPS, SUBCELL
 
 VEHICLES, BODIES, LANES = range(LAYOUT_MAPS)
-_VEHICLE_NAMES = frozenset(
-    {"car", "truck", "lorry", "bus", "van", "trailer", "vehicle", "motorcycle", "construction_vehicle"}
-)
+_VEHICLE_WORDS = frozenset({"car", "truck", "lorry", "bus", "van", "trailer", "vehicle", "motorcycle"})
 _NEAR_M, _HALF_M = 0.3, 10.0  # a body at `_HALF_M` is drawn half as bright as one at hand
 _STEP_M = 0.5  # between points of a lane that is drawn
 Floats = NDArray[np.float64]
+
+
+def is_vehicle(category: str) -> bool:
+    """Whether a category is that of a motor vehicle, in the words of nuScenes ("vehicle.car"), Argoverse or others."""
+    words = re.split("[^a-z]+", category.lower())
+    return not _VEHICLE_WORDS.isdisjoint(words) and "bicycle" not in words
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,7 @@ def draw_layout(
     for k in np.argsort(depths)[::-1]:  # far ones first
         outline = _outline(camera, boxes[k])
         if outline is not None:
-            which = VEHICLES if boxes[k].category.split(".")[-1] in _VEHICLE_NAMES else BODIES
+            which = VEHICLES if is_vehicle(boxes[k].category) else BODIES
             cv2.fillConvexPoly(maps[which], outline, float(_HALF_M / (_HALF_M + max(depths[k], 0.0))))
     for line in lanes:
         _draw_line(maps[LANES], camera, line)
