@@ -70,7 +70,7 @@ class Maker:
         latents = sample(self.transformer, known, noise, self.autoencoder.stride, self.sampling, clean)
         with_prior = prior is not None and self.decode_prior and self.autoencoder.takes_prior
         video = self.decode(latents[0], prior if with_prior else None)
-        return kept(video, shown, self.keep) if prior is not None and shown is not None else video
+        return video if shown is None else kept(video, shown, self.keep)
 
     @torch.no_grad()
     def round_trip(self, frames: Tensor) -> Tensor:

@@ -197,10 +197,11 @@ def test_without_a_scene_the_last_picture_is_carried_to_the_next_frames(models: 
             shown.append(known)
             return super().push(known, *others, **named)
 
-    def made(carry: bool, begun: Tensor | None) -> list[Tensor]:
+    def made(carry: bool, begun: Tensor | None, keep: float = 0.0) -> list[Tensor]:
         shown.clear()
         chunks = Watching(models.transformer, 16, Sampling(1))
-        return [some.video for some in generate(drive, chunks, models.autoencoder, 0, first=begun, carry=carry)]
+        some = generate(drive, chunks, models.autoencoder, 0, first=begun, carry=carry, keep=keep)
+        return [part.video for part in some]
 
     videos = made(True, first)
     starts = ((first[:, 0], 0, range(16)), (videos[0][:, -1], 15, range(16, 18)))
@@ -211,6 +212,9 @@ def test_without_a_scene_the_last_picture_is_carried_to_the_next_frames(models: 
             assert torch.equal(known.prior[0], models.autoencoder.encode(expected.color))
         assert float(known.coverage.max()) == pytest.approx(TRUST)
     assert not torch.equal(*(known.prior[:, :, 1] for known in shown if known.prior is not None))
+    half = made(True, first, keep=0.5)[0]
+    carried = carry_pictures(first[:, 0], drive, 0, range(16))
+    assert torch.allclose(half, torch.lerp(videos[0], carried.color, 0.5 * carried.coverage.expand_as(half)), atol=1e-6)
     made(True, None)
     assert shown[0].prior is None and shown[1].prior is not None, "later chunks have a picture before them"
     made(False, first)
@@ -333,6 +337,15 @@ def test_first_frames_prompts_and_actions(
     assert read_meta(tmp_path / "d.mp4")[0].coverage is not None
 
 
+def test_a_small_model_with_nothing_to_begin_with_says_what_to_expect(
+    jwm: Callable[..., int], here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert jwm("--weather", "fog") == 0
+    assert "nothing to begin with" in capsys.readouterr().err
+    assert jwm("--clip", here / "clip", "-o", "begun.mp4") == 0
+    assert "nothing to begin with" not in capsys.readouterr().err
+
+
 def test_dry_run_says_what_it_would_do(
     jwm: Callable[..., int], here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -379,8 +392,7 @@ def test_a_layout_is_drawn(jwm: Callable[..., int], here: Path, tmp_path: Path) 
         (("--first-frame", "{image}", "--clip", "{here}/clip", "--cameras", "front,front_right"), 2, "for each of"),
         (("--layout", "{here}/clip"), 3, "tracks"),
         (("--preview",), 2, "--prior"),
-        (("--keep", "0.5"), 2, "--prior"),
-        (("--prior", "{here}/scene.h5", "--keep", "2"), 2, "--keep"),
+        (("--keep", "2"), 2, "--keep"),
         (("--num-samples", "2", "-o", "x.mp4"), 2, "no suffix"),
         (("--clip", "{here}/clip", "--cameras", "front,front_right", "-o", "x.mp4"), 2, "no suffix"),
         (("-o", "x.gif"), 2, ".mp4"),

@@ -103,7 +103,7 @@ def run(
         typer.Option(
             "--keep",
             metavar="X",
-            help="0 to 1: how much of what the scene shows stays as it was rendered.",
+            help="0 to 1: how much of what the scene shows (or of the last picture, carried along) stays as it is.",
             show_default="0.5; 0 for Wan's",
         ),
     ] = None,

@@ -42,7 +42,7 @@ def generate(
     *,
     scene: Scene | None = None,  # on the device that shall render
     first: Tensor | None = None,  # [V, 1, 3, H, W] in [0, 1], the pictures that the video begins with
-    keep: float = 0.0,  # share of what the scene shows that stays as rendered (`prior.kept`)
+    keep: float = 0.0,  # share of what the scene shows, or was carried, that stays as it was (`prior.kept`)
     carry: bool = False,  # without a scene, the last picture is carried along (`WorldGenConfig.carry`)
     device: str = "cpu",  # of the model and the autoencoder
     progress: Callable[[float], None] | None = None,  # is told the number of frames done
@@ -64,8 +64,8 @@ def generate(
         tick = None if progress is None else _Tick(progress, frames)
         latents = chunks.push(known, noise, clean if start == 0 else None, tick)
         video = _decoded(stream, latents, prior if autoencoder.takes_prior else None, device)
-        if prior is not None and keep > 0.0:
-            video = kept(video, prior, keep)
+        if shown is not None and keep > 0.0:
+            video = kept(video, shown, keep)
         yield Generated(frames, video, prior)
         picture, start = video[:, -1], frames.stop
 

@@ -45,7 +45,7 @@ def kept(
     prior: PriorFrames,  # of the same frames
     share: float,  # in [0, 1]
 ) -> Tensor:
-    """The video with so much of what the scene shows mixed in, where and as far as the scene covers it."""
+    """The video with so much of the prior mixed in, where and as far as it covers the picture."""
     weight = share * prior.coverage
     return torch.lerp(video, prior.color, weight.expand_as(video))
 

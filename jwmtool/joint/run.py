@@ -41,7 +41,8 @@ class Order:
         request: what to make.
         sampling: how noise becomes latents.
         calm: take `CALM` as temperature instead of the sampling's, where the model is a small one of our own.
-        keep: share of what the scene shows that stays as rendered; None: `KEEP` with such a model, else 0.
+        keep: share of what the scene shows, or of the last picture carried along, that stays as it is; None: `KEEP`
+            with such a model, else 0.
         prior, clip, layout: a scene and clips.
         first_frames: pictures, one for each camera.
         model, autoencoder: paths or names of shipped ones.
@@ -105,6 +106,10 @@ class Plan:
         small = config.start_stride > 0
         if order.calm and small:
             sampling = replace(sampling, temperature=CALM)
+        if small and scene is None and first is None:
+            console.notice(
+                "nothing to begin with: small models show colors, no streets; --prior, --clip, --first-frame"
+            )
         keep = order.keep if order.keep is not None else KEEP if small else 0.0
         told = {"sampling": asdict(sampling), "keep": keep, "tags": dict(self.drive.tags)}
         provenance = [*([] if scene is None else scene.history), self._record(argv) | told]
@@ -143,9 +148,8 @@ def plan_videos(order: Order) -> Plan:
         InputError: an input is missing, damaged or does not fit the others.
         OutputExistsError: the output exists and not `force`.
     """
-    for flag, given in (("--preview", order.preview), ("--keep", order.keep is not None)):
-        if given and order.prior is None:
-            raise UsageError(f"{flag}: expected --prior SCENE, found none")
+    if order.preview and order.prior is None:
+        raise UsageError("--preview: expected --prior SCENE, found none")
     if order.keep is not None and not 0.0 <= order.keep <= 1.0:
         raise UsageError(f"--keep: expected 0 to 1, found {order.keep:g}")
     scene = None if order.prior is None else open_scene(order.prior)
