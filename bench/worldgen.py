@@ -12,6 +12,7 @@ measured by itself and writes its own key.
                 the whole frame and inside what the prior covers, of what is generated (`generated`; `plain_decoder`:
                 the decoder does not see the prior, and nothing of it is kept), of the hole-filled prior, and of the
                 true frames after the autoencoder (`round_trip`)
+  holes         the same, with two rectangles of each prior cut out
   prior         the same, inside the true prior's coverage, when the prior is another scene's
   trajectories  first frame given, no prior: rank correlation of asked speed and yaw rate with those estimated from
                 the videos
@@ -29,6 +30,7 @@ import argparse
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +39,7 @@ import torch
 from worldgen_estimators import Estimators, recognition
 from worldgen_figures import COVERED, frame_psnrs, mean, overlap_figures, record, spearman
 from worldgen_footage import EVENTS, LEAST_FRAMES, LEAST_PX, WEATHERS, fitted, front_of, subject_pixels
-from worldgen_priors import prior_of, true_frames
+from worldgen_priors import prior_of, true_frames, with_holes
 from worldgen_videos import FRAMES, Maker, as_bytes, asked_drive, recorded_drive
 
 Figures = dict[str, Any]
@@ -145,13 +147,15 @@ def main() -> None:
             record(arguments.json, name, figures, time.monotonic() - began)
 
 
-def repairs(bench: Bench) -> Figures:
+def repairs(bench: Bench, holes: bool = False) -> Figures:
     """Better than the hole-filled prior over the whole frame, and no worse where it covers."""
     found: dict[str, list[float]] = {}
     for k, path in enumerate(bench.some(bench.clips, 20)):
         clip = bench.clip(path)
         camera = front_of(clip)
         prior = bench.prior(clip, [camera])
+        if holes:
+            prior = with_holes(prior, np.random.default_rng((bench.arguments.seed, k)))
         drive, true = recorded_drive(clip, [camera], bench.later(clip)), true_frames(clip, camera, bench.later(clip))
         inside = prior.coverage[0] > COVERED
         generated = bench.maker.make(drive, bench.arguments.seed + k, prior)[0]
@@ -163,7 +167,9 @@ def repairs(bench: Bench) -> Figures:
             found.setdefault(name, []).append(mean(frame_psnrs(frames, true)))
             found.setdefault(f"{name}_inside", []).append(mean(frame_psnrs(frames, true, inside)))
         found.setdefault("coverage", []).append(float(inside.double().mean()))
-        print("repairs", path.name, {name: values[-1] for name, values in found.items()}, flush=True)
+        print(
+            "holes" if holes else "repairs", path.name, {name: values[-1] for name, values in found.items()}, flush=True
+        )
     means = {name: mean(values) for name, values in found.items()}
     return {
         **means, "gain": round(means["generated"] - means["prior"], 3),
@@ -238,9 +244,14 @@ def tagged(bench: Bench) -> Figures:
     made_weather, made_event = recognition(weathers), recognition(events)
     return {
         "weather": made_weather, "weather_true": true_weathers, "event": made_event, "event_true": true_events,
-        "weather_of_true": round(made_weather["mean_of_classes"] / true_weathers["mean_of_classes"], 3),
-        "event_of_true": round(made_event["mean_of_classes"] / true_events["mean_without_none"], 3),
+        "weather_of_true": share(made_weather["mean_of_classes"], true_weathers["mean_of_classes"]),
+        "event_of_true": share(made_event["mean_of_classes"], true_events["mean_without_none"]),
     }  # fmt: skip
+
+
+def share(made: float, true: float) -> float | None:
+    """Of what is recognized on true videos; None where that is nothing."""
+    return round(made / true, 3) if true else None
 
 
 def true_recognition(bench: Bench) -> tuple[Figures, Figures]:
@@ -302,8 +313,10 @@ def views(bench: Bench) -> Figures:
 
 
 def sheets(bench: Bench) -> Figures:
-    """A sheet for each condition, rows of frames; and ten videos."""
+    """A sheet for each condition, rows of frames; and ten videos, of those that had something to begin with."""
     from worldgen_sheets import Row, write_sheet, write_videos
+
+    from jwmtool.joint.layout import Layout
 
     folder = bench.arguments.sheets
     if folder is None:
@@ -332,10 +345,27 @@ def sheets(bench: Bench) -> Figures:
                 rows.setdefault(group, []).append(
                     Row(f"{name}, nothing else told", maker.make(drive, seed + k)[0], drive)
                 )
+        drive = recorded_drive(clip, [camera], range(FRAMES))
+        drawn = replace(drive, layout=Layout.of_clip(clip, start, int(clip.times_us[0])))
+        for label, asked in (("its path", drive), ("its path and layout", drawn)):
+            row = Row(f"{path.name}, {label}", maker.make(asked, seed + k, first=first)[0], asked)
+            rows.setdefault("layout", []).append(row)
+    for path in bench.some(bench.rigs, 2) if bench.rigs and bench.arguments.worldrec is not None else []:
+        clip = bench.clip(path)
+        names = list(clip.cameras)
+        drive = recorded_drive(clip, names, bench.later(clip))
+        made = maker.make(drive, seed, bench.prior(clip, names))
+        rows.setdefault("views", []).extend(
+            Row(f"{path.name}, {n}", video, replace(drive, cameras=(drive.cameras[v],)))
+            for v, (n, video) in enumerate(zip(names, made, strict=True))
+        )
     for name, some in rows.items():
         write_sheet(folder / f"{name}.png", some)
-    every = [row for some in rows.values() for row in some if not row.label.endswith(("true", "prior"))]
-    videos = write_videos(folder, [every[len(every) * k // 10] for k in range(10)])
+    begun = [row for name in ("trajectories", "priors", "layout") for row in rows.get(name, [])]
+    every = [row for row in begun if not row.label.endswith(("true", "prior"))]
+    ten = [every[len(every) * k // 10] for k in range(10)]
+    write_sheet(folder / "ten.png", ten)
+    videos = write_videos(folder, ten)
     return {"pictures": sorted(f"{name}.png" for name in rows), "videos": videos}
 
 
@@ -352,7 +382,8 @@ def seconds(drive: Any) -> np.ndarray:
 
 
 PARTS: dict[str, Callable[[Bench], Figures]] = {
-    "repairs": repairs, "prior": another_prior, "trajectories": trajectories, "tags": tagged, "seeds": seeds,
+    "repairs": repairs, "holes": partial(repairs, holes=True), "prior": another_prior, "trajectories": trajectories,
+    "tags": tagged, "seeds": seeds,
     "views": views, "sheets": sheets,
 }  # fmt: skip
 

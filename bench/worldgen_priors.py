@@ -48,3 +48,18 @@ def prior_of(
     color, coverage = torch.from_numpy(made.color), torch.from_numpy(made.coverage)
     later = slice(len(context), None)
     return Prior(color[:, later].permute(0, 1, 4, 2, 3).contiguous(), coverage[:, later, None].contiguous())
+
+
+def with_holes(prior: Prior, rng: np.random.Generator) -> Prior:
+    """Two rectangles of a third to a half of the width and the height, alike in all frames, cut out and filled."""
+    from jwmtool.imaging.push_pull import push_pull
+
+    left = np.ones(prior.coverage.shape[-2:], np.float32)
+    for _ in range(2):
+        sides = [int(rng.integers(side // 3, side // 2 + 1)) for side in left.shape]
+        row, column = (int(rng.integers(whole - side + 1)) for whole, side in zip(left.shape, sides, strict=True))
+        left[row : row + sides[0], column : column + sides[1]] = 0.0
+    color = prior.color.permute(0, 1, 3, 4, 2).numpy()
+    filled = [[push_pull(frame, left) for frame in view] for view in color]
+    made = torch.from_numpy(np.array(filled, np.float32)).permute(0, 1, 4, 2, 3).contiguous()
+    return Prior(made, prior.coverage * torch.from_numpy(left))

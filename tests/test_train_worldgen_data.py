@@ -16,7 +16,9 @@ from standin_worldrec import write_worlds
 from true_depth import CONFIG as WORLDREC
 
 from jwmtool.artifacts.clip_io import read_clip
+from jwmtool.artifacts.scene import Scene
 from jwmtool.errors import InputError
+from jwmtool.rendering.view import Timeline
 from jwmtool.training.autoencoder.pictures import load_picture
 from jwmtool.training.clips import Part, gather
 from jwmtool.training.worldgen.prepare import KINDS, Preparer, usable
@@ -154,6 +156,23 @@ def test_a_scene_is_rendered_at_all_frames(worlds: Path, worldrec: WorldRec) -> 
     assert 0.0 <= made.color.min() < made.color.max() <= 1.0 and 0.0 <= made.coverage.min() <= made.coverage.max() <= 1
     other = rendered(clip, worldrec, [4, 5, 6], ["front", "front_left"], PIXELS, "cpu")
     assert other is not None and not np.array_equal(other.color, made.color)
+
+
+def test_a_scene_does_not_fade_after_the_last_frame_that_was_looked_at(
+    worlds: Path, worldrec: WorldRec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A recording that goes on where nobody looked is none: the scene ends, and is held from there."""
+    clip, held = read_clip(worlds / "city-000001"), []
+
+    class Watching(Timeline):
+        def __init__(self, scene: Scene) -> None:
+            held.append(scene)
+            super().__init__(scene)
+
+    monkeypatch.setattr("jwmtool.training.worldgen.priors.Timeline", Watching)
+    rendered(clip, worldrec, [0, 1, 2], ["front"], PIXELS, "cpu")
+    assert held[0].ego_times_us.tolist() == clip.times_us[:3].tolist() and len(held[0].ego_world_from_rig) == 3
+    assert Timeline(held[0]).at(int(clip.times_us[7])) is not held[0]
 
 
 def test_an_imitated_prior_is_near_the_pictures_and_has_no_holes() -> None:

@@ -73,7 +73,10 @@ def rendered(
         return None
     color = np.zeros((len(names), len(clip.frames), shape[1], shape[0], 3), np.float32)
     coverage = np.zeros(color.shape[:4], np.float32)
-    timeline = Timeline(scene)
+    # What was not looked at is no part of the recording: the scene is held from the last frame that was.
+    seen = np.isin(scene.ego_times_us, clip.times_us[list(context)])
+    path = scene.ego_world_from_rig[seen]
+    timeline = Timeline(replace(scene, ego_times_us=scene.ego_times_us[seen], ego_world_from_rig=path))
     for frame in range(len(clip.frames)):
         for view, name in enumerate(names):
             camera, time_us = clip.camera_at(frame, name).resized(*shape), clip.frames[frame].images[name].time_us
