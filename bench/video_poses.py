@@ -3,9 +3,9 @@
     python bench/video_poses.py --transforms transforms_000-169.json --pictures image_02/ --camera-height 1.65 \
         --json results.json
 
-`--pictures` is a folder of all pictures of the drive (10 Hz), of which the nerfstudio `--transforms` knows some by name.
-They are encoded nearly without loss (x264, crf 8, 4:4:4, since 4:2:0 has no odd widths) into a temporary folder. The path
-found is laid over the trusted one by a similarity (Umeyama); seconds are those of `jwm ingest`'s reader, alone.
+`--pictures` is a folder of all pictures of the drive (10 Hz); the nerfstudio `--transforms` knows some of them by name.
+They are encoded nearly without loss (x264, crf 8, 4:4:4, since 4:2:0 has no odd widths) into a temporary folder. The
+path found is laid over the trusted one by a similarity (Umeyama); seconds are those of `jwm ingest`'s reader, alone.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from jwmtool.errors import InputError, MissingPartError, UsageError
 from jwmtool.geometry import se3
 from jwmtool.readers import detect, list_scenes, read_recording, road_frame, sfm, video
 from jwmtool.readers.recording import Hints
+from jwmtool.readers.sfm_features import Lens
 
 RATE_HZ = 10.0
 
@@ -151,7 +152,8 @@ def test_at_most_10_hz_unless_asked() -> None:
     assert len(video.taken_pictures(times_us, 25.0, Hints(rate_hz=25.0))) == 250
     taken = video.taken_pictures(times_us, 25.0, Hints(start_s=2.0, duration_s=1.0, rate_hz=5.0))
     assert taken.tolist() == [50, 55, 60, 65, 70]
-    assert np.diff(video.taken_pictures(times_us[::2], 12.5, Hints())).max() == 2
+    assert np.diff(video.taken_pictures(times_us[::2], 12.5, Hints())).tolist() == [2] * 62
+    assert len(video.taken_pictures(times_us[:38], 25.0, Hints())) == 38  # short: all
     assert len(video.taken_pictures((np.arange(30) * 100_500).astype(np.int64), 9.95, Hints())) == 30
     for hints, message in [
         (Hints(rate_hz=30.0), "--rate"),
@@ -253,7 +255,7 @@ def fake_solution(count: int, registered: list[np.ndarray]) -> sfm.Solution:
                 rgb=np.zeros((len(points), 3), np.uint8),
                 seen=np.stack([nearest, nearest], 1),
                 shared=np.full(len(frames) - 1, 400),
-                lens=sfm.Lens(300.0, 208.0, 128.0, -0.1),
+                lens=Lens(300.0, 208.0, 128.0, -0.1),
                 error_px=0.5,
             )
         )

@@ -16,8 +16,9 @@ from scipy.spatial import cKDTree
 
 Floats = NDArray[np.float64]
 
-CORRIDOR = 1.1  # half width of the road that is looked at, in camera heights: the own lane
+CORRIDORS = (1.1, 1.6, 2.4)  # half widths of the road that is looked at, in camera heights: lane, its lines, road
 _BAND = 0.08  # of the height: as thick as the road may lie around its mode
+_BEYOND = 8.0  # steps past the end of the path that it is taken to be straight
 _FEWEST = 12  # road points that a height needs
 _WINDOW_S = 1.0  # on either side of a step, for speed
 _STRETCH_S = 2.5  # and for the road
@@ -113,7 +114,7 @@ def drops(path: Floats, points: Floats) -> tuple[Floats, Floats, NDArray[np.int6
 
     Returns:
         drop [K], side [K] (left positive) and the index [K] of the nearest place of the path, for those of the points
-        that the path passes.
+        that the path passes, or would if it went straight on a little at its end.
     """
     if len(path) < 2 or not len(points):
         return np.zeros(0), np.zeros(0), np.zeros(0, np.int64)
@@ -124,7 +125,9 @@ def drops(path: Floats, points: Floats) -> tuple[Floats, Floats, NDArray[np.int6
     offset = points[:, :2] - path[index, :2]
     ahead = (offset * along[index]).sum(1)
     side = along[index, 0] * offset[:, 1] - along[index, 1] * offset[:, 0]
-    passed = np.abs(ahead) <= 1.5 * length[index, 0]
+    reach = np.full(len(path), 1.5)
+    reach[-1] = _BEYOND  # a camera sees the road ahead of it
+    passed = (ahead >= -1.5 * length[index, 0]) & (ahead <= reach[index] * length[index, 0])
     slope = np.gradient(path[:, 2]) / np.maximum(length[:, 0], 1e-12)
     drop = path[index, 2] + slope[index] * ahead - points[:, 2]
     return drop[passed], side[passed], index[passed].astype(np.int64)
@@ -132,6 +135,8 @@ def drops(path: Floats, points: Floats) -> tuple[Floats, Floats, NDArray[np.int6
 
 def road_height(drop: Floats, side: Floats) -> float:
     """The height of a path above the road: the densest layer of points under it, in a corridor as wide as it is high.
+
+    Asphalt may show no points but those of the lines beside the lane: where the corridor is empty, it is widened.
 
     Args:
         drop, side: [K] as `drops` returns.
@@ -145,16 +150,19 @@ def road_height(drop: Floats, side: Floats) -> float:
         return float("nan")
     lowest, highest = np.quantile(drop, [0.01, 0.995])
     heights = np.geomspace(lowest, highest, 150)
-    counts = np.array([((side < CORRIDOR * h) & (np.abs(drop - h) < _BAND * h)).sum() for h in heights])
-    # Points of walls and cars fill all heights alike; the road is where many lie, and nothing lies under it.
-    score = counts / np.sqrt(heights / heights[0])
-    height = float(heights[int(score.argmax())])
-    for _ in range(5):
-        layer = (side < CORRIDOR * height) & (np.abs(drop - height) < _BAND * height)
-        if layer.sum() < _FEWEST:
-            return float("nan")
-        height = float(np.median(drop[layer]))
-    return height
+    for corridor in CORRIDORS:
+        inside = [(side < corridor * h) & (np.abs(drop - h) < _BAND * h) for h in heights]
+        # Points of walls and cars fill all heights alike; the road is where many lie, and nothing lies under it.
+        score = np.array([layer.sum() for layer in inside]) / np.sqrt(heights / heights[0])
+        height = float(heights[int(score.argmax())])
+        for _ in range(5):
+            layer = (side < corridor * height) & (np.abs(drop - height) < _BAND * height)
+            if layer.sum() < _FEWEST:
+                break
+            height = float(np.median(drop[layer]))
+        else:
+            return height
+    return float("nan")
 
 
 def heights_along(path: Floats, points: Floats, stretches: Sequence[tuple[int, int]]) -> Floats:

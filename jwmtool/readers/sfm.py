@@ -12,6 +12,7 @@ which most observations fit best is refined with the whole path.
 
 from __future__ import annotations
 
+import copy
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,39 +27,20 @@ from jwmtool import console
 from jwmtool.device import num_threads
 from jwmtool.errors import InputError, MissingPartError
 from jwmtool.geometry import se3
+from jwmtool.readers.sfm_features import Features, Lens, Picture
 
 Floats = NDArray[np.float64]
-Picture = NDArray[np.uint8]
 
-MAX_SIDE_PX, MAX_PIXELS = 1280, 600_000  # pictures are reduced to this: features of a road need no more
-MAX_FEATURES = 2000  # a picture
-OVERLAP = 5  # pictures that each is matched with
 STARTING_FOCALS = (0.5, 0.65, 0.85, 1.1)  # of the width: 90 to 49 degrees
 _TRIED_FRAMES = 30
 _WIDEST, _NARROWEST = 0.3, 3.0  # focal lengths that are believed, in widths
-_MOST_K1 = 0.6  # and k1
+_MOST_K1 = 0.5  # and k1 ...
+_K1_SIGMA = 0.03  # ... if it is known so well
 _AS_WELL = 0.97  # of the best support
-_FEW_FEATURES = 1100  # a picture, without the finest octave
-_MIN_FEATURES = 60  # a picture with fewer shows nothing
 _MIN_FLOW_PX = 1.0  # between neighbors, in reduced pictures: less is standing still
 _MIN_TRACK = 3  # pictures that a point of the result is seen in
 _MAX_ERROR_PX = 3.0  # of its reprojection, in reduced pictures
 _FEWEST_FRAMES = 8
-
-
-@dataclass(frozen=True)
-class Lens:
-    """fx, cx, cy px with the first pixel's center at (0.5, 0.5), k1 as OpenCV has it, and fy / fx."""
-
-    focal: float
-    cx: float
-    cy: float
-    k1: float = 0.0
-    aspect: float = 1.0
-
-    def matrix(self) -> Floats:
-        """K [3, 3]."""
-        return np.array([[self.focal, 0.0, self.cx], [0.0, self.focal * self.aspect, self.cy], [0.0, 0.0, 1.0]])
 
 
 @dataclass(frozen=True)
@@ -113,7 +95,7 @@ def solve(
     """
     pycolmap = _pycolmap()
     with tempfile.TemporaryDirectory(prefix="jwm-sfm-") as name, _quiet(pycolmap):
-        work = _Work(pycolmap, path, Path(name), len(pictures))
+        work = Features(pycolmap, path, Path(name), len(pictures))
         work.store(pictures, mask, 1.0 if lens is None else lens.aspect)
         work.extract()
         work.match()
@@ -122,176 +104,108 @@ def solve(
             found = f"pictures that move by {np.linalg.norm(flow, axis=1).max():.2g} px at most: the car stands"
             raise InputError(path, "a drive: poses come from motion", found)
         starts = [work.centered(share) for share in focals] if lens is None else [work.reduced(lens)]
-        start, sigma = work.find_lens(flow, starts, known=lens is not None)
-        parts = work.map(start, refine_focal=lens is None)
-        if not parts:
-            found = "none: too little texture or too little motion"
-            raise InputError(path, f"a path through at least {_FEWEST_FRAMES} pictures", found)
+        mapper = _Mapper(pycolmap, path, work)
+        begun, sigma = mapper.begin(flow, starts, known=lens is not None)
+        found_parts = mapper.map(begun, refine_focal=lens is None)
+        if not found_parts:
+            raise InputError(path, f"a path through at least {_FEWEST_FRAMES} pictures", "a shorter one")
+        parts = [part for part, _ in found_parts]
         if lens is None:  # the stretch that turns most and the whole path should agree
-            sigma = max(sigma / work.scale[0], abs(parts[0].lens.focal - work.enlarged(start).focal))
+            change = abs(parts[0].lens.focal - work.enlarged(_lens(begun)).focal)
+            sigma = max(change, max(sigma, found_parts[0][1]) / work.scale[0])
         else:
             parts = [replace(part, lens=replace(lens, k1=part.lens.k1)) for part in parts]
         return Solution(parts, sigma)
 
 
-class _Work:
-    """A folder with reduced pictures and COLMAP's database."""
+class _Mapper:
+    """COLMAP's incremental mapping of pictures whose features are matched."""
 
-    def __init__(self, pycolmap: Any, path: Path, folder: Path, count: int) -> None:
-        self._colmap, self._path, self._folder, self._count = pycolmap, path, folder, count
-        self._database = folder / "database.db"
-        self._images = folder / "images"
-        self._images.mkdir()
-        self._names = [f"{i:06d}.jpg" for i in range(count)]
-        self.scale = (1.0, 1.0)  # reduced px per px
-        self._aspect = 1.0
+    def __init__(self, pycolmap: Any, path: Path, work: Features) -> None:
+        self._colmap, self._path, self._work = pycolmap, path, work
 
-    def centered(self, share: float) -> Lens:
-        """A lens whose focal length is `share` of the width, for the reduced pictures."""
-        return Lens(share * self.width, self.width / 2, self.height / 2)
+    def begin(self, flow: Floats, starts: Sequence[Lens], known: bool) -> tuple[Any, float]:
+        """Map the stretch that turns most under several lenses; return the soundest model and its focal length's sigma.
 
-    def reduced(self, lens: Lens) -> Lens:
-        """A lens told for the reduced pictures."""
-        return Lens(lens.focal * self.scale[0], lens.cx * self.scale[0], lens.cy * self.scale[1], lens.k1)
-
-    def enlarged(self, lens: Lens) -> Lens:
-        """And back."""
-        return Lens(lens.focal / self.scale[0], lens.cx / self.scale[0], lens.cy / self.scale[1], lens.k1, self._aspect)
-
-    def store(self, pictures: Sequence[Callable[[], Picture]], mask: NDArray[np.bool_] | None, aspect: float) -> None:
-        """Write reduced pictures, with square pixels."""
-        self._aspect = aspect
-        import cv2
-
-        with console.progress("decode", self._count) as bar:
-            for index, (name, picture) in enumerate(zip(self._names, pictures, strict=True)):
-                pixels = picture()
-                height, width = pixels.shape[:2]
-                most = min(1.0, MAX_SIDE_PX / max(height, width), (MAX_PIXELS / (height * width)) ** 0.5)
-                self.width, self.height = round(width * most), round(height * most / aspect)
-                self.scale = (self.width / width, self.height / height)
-                if self.scale != (1.0, 1.0):
-                    pixels = np.asarray(cv2.resize(pixels, (self.width, self.height), interpolation=cv2.INTER_AREA))
-                quality = [cv2.IMWRITE_JPEG_QUALITY, 97]
-                cv2.imwrite(str(self._images / name), pixels[..., ::-1], quality)
-                bar.update(index + 1, f"{index + 1}/{self._count} pictures")
-        self._mask = self._folder / "mask.png" if mask is not None else None
-        if mask is not None:
-            size = (self.width, self.height)
-            reduced: Any = cv2.resize(mask.astype(np.uint8) * 255, size, interpolation=cv2.INTER_AREA)
-            cv2.imwrite(str(self._mask), (np.asarray(reduced) == 255).astype(np.uint8) * 255)
-
-    def extract(self) -> None:
-        """SIFT. The finest octave takes most of the time: it is asked only where the others find little."""
-        sample = self._names[:: max(1, self._count // 4)]
-        finest = self._features(sample, 0, "sample.db") < _FEW_FEATURES
-        found = self._features(self._names, -1 if finest else 0, self._database.name)
-        if found < _MIN_FEATURES:
-            raise InputError(self._path, f"at least {_MIN_FEATURES} features in a picture", f"{found}: no texture")
-
-    def _features(self, names: list[str], octave: int, database_name: str) -> int:
-        """Extract features; return the median number of a picture."""
-        options, reader = self._colmap.FeatureExtractionOptions(), self._colmap.ImageReaderOptions()
-        options.num_threads, options.use_gpu = num_threads(), False
-        options.sift.max_num_features, options.sift.first_octave = MAX_FEATURES, octave
-        reader.camera_model = "SIMPLE_RADIAL"
-        reader.camera_params = f"{self.width},{self.width / 2},{self.height / 2},0"
-        if self._mask is not None:
-            reader.camera_mask_path = self._mask
-        step, single = 4 * num_threads(), self._colmap.CameraMode.SINGLE
-        file = self._folder / database_name
-        with console.progress("features", len(names)) as bar:
-            for first in range(0, len(names), step):  # in pieces: between them Ctrl-C is heard
-                part = names[first : first + step]
-                if first > 0:
-                    reader.existing_camera_id = 1
-                self._colmap.extract_features(
-                    file, self._images, part, single, reader_options=reader, extraction_options=options
-                )
-                bar.update(first + len(part), f"{first + len(part)}/{len(names)} pictures")
-        with self._opened(file) as database:
-            counts = [database.num_keypoints_for_image(image.image_id) for image in database.read_all_images()]
-        return int(np.median(counts))
-
-    def match(self) -> None:
-        """Matches with the next pictures that one epipolar geometry explains."""
-        options, pairing = self._colmap.FeatureMatchingOptions(), self._colmap.SequentialPairingOptions()
-        geometry = self._colmap.TwoViewGeometryOptions()
-        options.num_threads, options.use_gpu = num_threads(), False
-        pairing.overlap, pairing.quadratic_overlap, pairing.num_threads = OVERLAP, False, num_threads()
-        geometry.ransac.random_seed = 0
-        console.detail(f"matching {self._count} pictures with {OVERLAP} each")
-        self._colmap.match_sequential(
-            self._database, matching_options=options, pairing_options=pairing, verification_options=geometry
-        )
-
-    def flow(self) -> Floats:
-        """Median motion [N - 1, 2] px of what matches between neighbors; 0 where nothing does."""
-        flow = np.zeros((self._count - 1, 2))
-        with self._opened(self._database) as database:
-            ids = {image.name: image.image_id for image in database.read_all_images()}
-            keys = {name: np.asarray(database.read_keypoints(ids[name]))[:, :2] for name in self._names}
-            for index, (a, b) in enumerate(zip(self._names[:-1], self._names[1:], strict=True)):
-                if not database.exists_two_view_geometry(ids[a], ids[b]):
-                    continue
-                matches = np.asarray(database.read_two_view_geometry(ids[a], ids[b]).inlier_matches)
-                if len(matches):
-                    flow[index] = np.median(keys[b][matches[:, 1]] - keys[a][matches[:, 0]], axis=0)
-        return flow
-
-    def find_lens(self, flow: Floats, starts: Sequence[Lens], known: bool) -> tuple[Lens, float]:
-        """The lens that explains the stretch that turns most, and the spread (px) of the focal lengths that do as well.
+        A wrong lens, or two first views that tell little, lead to a bent path that no adjustment mends; its errors are
+        twice as large, though. So the whole path grows from this stretch.
 
         Args:
+            flow: as `Features.flow` returns it.
             starts: to try. known: their focal length is right, and only k1 is looked for.
         """
-        length = min(_TRIED_FRAMES, self._count)
+        length = min(_TRIED_FRAMES, self._work.count)
         turned = np.concatenate([[0.0], np.cumsum(flow[:, 0])])
-        spans = [np.ptp(turned[i : i + length]) for i in range(self._count - length + 1)]
+        spans = [np.ptp(turned[i : i + length]) for i in range(self._work.count - length + 1)]
         first = int(np.argmax(spans))
-        names = self._names[first : first + length]
-        tries: list[tuple[float, Lens]] = []
-        with console.progress("lens", 2 * len(starts)) as bar:
-            for number, start in enumerate(starts):
-                lens = start
-                for again in range(2):
-                    model = max(self._mapped(lens, names), key=lambda m: m.num_reg_images(), default=None)
-                    if model is None:
-                        break
-                    lens = self._refined(model, refine_focal=not known)
-                    if not self._plausible(lens):
-                        break
-                    bar.update(2 * number + again + 1)
-                else:
-                    tries.append((_support(model), lens))
-                told = f"{start.focal:.0f} leads to {lens.focal:.1f}, k1 {lens.k1:.3f}"
-                console.detail(f"focal length, pictures {first} to {first + length - 1}: {told}")
+        names = self._work.names[first : first + length]
+        tries: list[tuple[float, Any, float]] = []
+        with console.progress("lens", len(starts) + 1) as bar:
+            for number in range(len(starts) + 1):  # the best one again: its lens has changed since it was mapped
+                lens = starts[number] if number < len(starts) else _lens(max(tries, key=lambda t: t[0])[1])
+                mapped = max(self._mapped(lens, names), key=lambda m: m.num_reg_images(), default=None)
+                if mapped is not None:
+                    model, sigma = self._refined(mapped, refine_focal=not known)
+                    tries.append((_support(model), model, sigma))
+                    told = f"{_lens(model).focal:.1f}, k1 {_lens(model).k1:.3f}, support {tries[-1][0]:.0f}"
+                    console.detail(f"pictures {first} to {first + length - 1}: {lens.focal:.1f} px leads to {told}")
+                bar.update(number + 1)
+                if not tries and number == len(starts) - 1:
+                    break
         if not tries:
-            if known:  # the whole path may do better
-                return starts[0], 0.0
-            found = f"no path through {length} pictures from {first} on under any of them"
-            raise InputError(self._path, "a focal length that explains the pictures (--intrinsics gives it)", found)
-        best = max(support for support, _ in tries)
-        equal = [lens.focal for support, lens in tries if support >= _AS_WELL * best]
-        return max(tries, key=lambda entry: entry[0])[1], float(np.ptp(equal)) / 2
+            found = f"none through pictures {first} to {first + length - 1}, which turn most: little texture or motion"
+            raise InputError(self._path, f"a path through at least {_FEWEST_FRAMES} pictures", found)
+        best, model, sigma = max(tries, key=lambda entry: entry[0])
+        equal = [_lens(other).focal for support, other, _ in tries if support >= _AS_WELL * best]
+        return model, max(sigma, float(np.ptp(equal)) / 2)
 
-    def map(self, start: Lens, refine_focal: bool) -> list[Path3d]:
-        """Map all pictures; what does not join becomes a part of its own."""
+    def map(self, begun: Any, refine_focal: bool) -> list[tuple[Path3d, float]]:
+        """Go on with all pictures; what does not join becomes a part of its own.
+
+        Returns:
+            Parts, the one with most pictures first, each with its focal length's sigma, reduced px.
+        """
+        lens = _lens(begun)
+        mapped = self._mapped(lens, self._work.names, begun)
+        joined = {image.name for model in mapped for image in model.images.values() if image.has_pose}
+        left = [name for name in self._work.names if name not in joined]
+        if len(left) >= _FEWEST_FRAMES:
+            mapped += self._mapped(lens, left, several=True)
         parts = []
-        for model in self._mapped(start, self._names, several=True):
+        for model in mapped:
             if model.num_reg_images() >= _FEWEST_FRAMES:
-                if not self._plausible(self._refined(model, refine_focal)):
-                    continue
-                parts.append(self._gathered(model))
-        return sorted(parts, key=lambda part: -len(part.frames))
+                model.extract_colors_for_all_images(self._work.images)
+                refined, sigma = self._refined(model, refine_focal)
+                parts.append((self._gathered(refined), sigma))
+        return sorted(parts, key=lambda entry: -len(entry[0].frames))
 
-    def _plausible(self, lens: Lens) -> bool:
-        return _NARROWEST * self.width > lens.focal > _WIDEST * self.width and abs(lens.k1) < _MOST_K1
+    def _refined(self, model: Any, refine_focal: bool) -> tuple[Any, float]:
+        """A model adjusted with as much of its lens as its pictures tell, and the sigma of its focal length.
 
-    def _refined(self, model: Any, refine_focal: bool) -> Lens:
-        """Adjust a whole model with its lens."""
+        Driving straight on along the optical axis, any radial distortion looks like another depth; and without turning
+        any focal length does. What is not told stays as it was.
+        """
+        best, sigma = model, 0.0
+        for refine_k1 in (False, True):
+            if not refine_focal and not refine_k1:
+                continue
+            changed = copy.deepcopy(best)
+            sigmas = self._adjust(changed, refine_focal, refine_k1)
+            lens = _lens(changed)
+            told = f"{lens.focal:.1f} +- {sigmas[0]:.1f} px, k1 {lens.k1:.3f} +- {sigmas[-1] if refine_k1 else 0:.3f}"
+            sound = _NARROWEST * self._work.width > lens.focal > _WIDEST * self._work.width and abs(lens.k1) < _MOST_K1
+            sound = sound and _support(changed) > _AS_WELL * _support(best)
+            if refine_k1:
+                sound = sound and sigmas[-1] < _K1_SIGMA
+            console.detail(f"lens {told}{'' if sound else ': not taken'}")
+            if sound:
+                best, sigma = changed, sigmas[0] if refine_focal else 0.0
+        return best, sigma
+
+    def _adjust(self, model: Any, refine_focal: bool, refine_k1: bool) -> list[float]:
+        """Bundle adjustment, in place; sigmas of focal length and k1, those of them that are refined, for 1 px."""
         o = self._colmap.BundleAdjustmentOptions()
-        o.refine_focal_length, o.refine_extra_params, o.print_summary = refine_focal, True, False
+        o.refine_focal_length, o.refine_extra_params, o.print_summary = refine_focal, refine_k1, False
         o.ceres.loss_function_type = self._colmap.LossFunctionType.SOFT_L1
         solver = o.ceres.solver_options
         solver.max_num_iterations, solver.function_tolerance, solver.num_threads = 50, 1e-6, num_threads()
@@ -300,13 +214,25 @@ class _Work:
             config.add_image(number)
         config.fix_gauge(self._colmap.BundleAdjustmentGauge.TWO_CAMS_FROM_WORLD)
         # pycolmap.bundle_adjustment would set the log to loud again.
-        self._colmap.create_default_ceres_bundle_adjuster(o, config, model).solve()
+        adjuster = self._colmap.create_default_ceres_bundle_adjuster(o, config, model)
+        adjuster.solve()
         model.update_point_3d_errors()
-        return _lens(model)
+        wanted = self._colmap.BACovarianceOptions(params=self._colmap.BACovarianceOptionsParams.ALL)
+        covariance = self._colmap.estimate_ba_covariance(wanted, model, adjuster)
+        found = None
+        if covariance is not None:
+            found = covariance.get_other_params_cov(next(iter(model.cameras.values())).params)
+        if found is None:
+            return [float("inf")] * (refine_focal + refine_k1)
+        return [float(value) for value in np.sqrt(np.abs(np.diag(found)))]
 
-    def _mapped(self, start: Lens, names: list[str], several: bool = False) -> list[Any]:
-        """Incremental mapping with a fixed lens: a pair of pictures alone would bend it beyond recognition."""
-        with self._opened(self._database) as database:
+    def _mapped(self, start: Lens, names: list[str], begun: Any = None, several: bool = False) -> list[Any]:
+        """Incremental mapping with a fixed lens (a pair of pictures alone would bend it beyond recognition).
+
+        Args:
+            begun: a model to go on with; else from two views. several: also models of what does not join.
+        """
+        with self._work.opened(self._work.database) as database:
             camera = database.read_all_cameras()[0]
             camera.params = [start.focal, start.cx, start.cy, start.k1]
             camera.has_prior_focal_length = True
@@ -315,7 +241,7 @@ class _Work:
         o.num_threads, o.random_seed, o.image_names = num_threads(), 0, names
         o.multiple_models, o.max_num_models, o.min_model_size, o.max_model_overlap = several, 6, _FEWEST_FRAMES, 2
         o.init_num_trials = 50
-        o.ba_refine_focal_length, o.ba_refine_extra_params, o.extract_colors = False, False, several
+        o.ba_refine_focal_length, o.ba_refine_extra_params, o.extract_colors = False, False, False
         # Fewer and shorter global adjustments: neighbors in time constrain each other, local ones do most.
         o.ba_global_frames_ratio = o.ba_global_points_ratio = 1.5
         o.ba_global_max_refinements, o.ba_global_max_num_iterations = 2, 25
@@ -325,8 +251,11 @@ class _Work:
         o.mapper.ba_local_min_tri_angle = 2.0
         o.mapper.abs_pose_refine_focal_length = o.mapper.abs_pose_refine_extra_params = False
         o.mapper.abs_pose_min_num_inliers = 15
-        output = Path(tempfile.mkdtemp(dir=self._folder))
+        output, beginning = (Path(tempfile.mkdtemp(dir=self._work.folder)) for _ in range(2))
         done = 2
+        if begun is not None:
+            begun.write(beginning)
+            done = begun.num_reg_images()
         with console.progress("path", len(names)) as bar:
 
             def advance() -> None:
@@ -335,7 +264,12 @@ class _Work:
                 bar.update(min(done, len(names)), f"{done}/{len(names)} pictures")
 
             models = self._colmap.incremental_mapping(
-                self._database, self._images, output, options=o, next_image_callback=advance
+                self._work.database,
+                self._work.images,
+                output,
+                options=o,
+                input_path=beginning if begun is not None else "",
+                next_image_callback=advance,
             )
         return list(models.values())
 
@@ -368,17 +302,9 @@ class _Work:
             rgb=np.array(rgb, np.uint8).reshape(-1, 3),
             seen=np.array(kept, np.int64).reshape(-1, 2),
             shared=np.cumsum(changes)[: len(order) - 1],
-            lens=self.enlarged(_lens(model)),
-            error_px=float(model.compute_mean_reprojection_error()) / self.scale[0],
+            lens=self._work.enlarged(_lens(model)),
+            error_px=float(model.compute_mean_reprojection_error()) / self._work.scale[0],
         )
-
-    @contextmanager
-    def _opened(self, file: Path) -> Iterator[Any]:
-        database = self._colmap.Database.open(file)
-        try:
-            yield database
-        finally:
-            database.close()
 
 
 def _lens(model: Any) -> Lens:
@@ -387,8 +313,9 @@ def _lens(model: Any) -> Lens:
 
 
 def _support(model: Any) -> float:
-    """Observations, each less its squared error in units of 2 px."""
-    return float(sum(p.track.length() * max(0.0, 1.0 - (p.error / 2.0) ** 2) for p in model.points3D.values()))
+    """Observations of points that several pictures see, each less its squared error in px."""
+    points = (p for p in model.points3D.values() if p.track.length() >= _MIN_TRACK)
+    return float(sum(p.track.length() * max(0.0, 1.0 - p.error**2) for p in points))
 
 
 def _pycolmap() -> Any:

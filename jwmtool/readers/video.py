@@ -39,13 +39,15 @@ from jwmtool.readers.recording import (
     safe_name,
 )
 from jwmtool.readers.road_frame import Break, Similarity, heights_along, scale_breaks, scaled, upright
-from jwmtool.readers.sfm import STARTING_FOCALS, Lens, Path3d, Solution, solve
+from jwmtool.readers.sfm import STARTING_FOCALS, Path3d, Solution, solve
+from jwmtool.readers.sfm_features import Lens
 from jwmtool.readers.video_frames import VideoFrames
 
 TAKES_HINTS = True
 CAMERA = "front"
 ASSUMED_HEIGHT_M = 1.5
-MOST_HZ = 10.0  # frames closer than this add time, not knowledge
+MOST_HZ = 10.0  # frames closer than this add time, not knowledge ...
+_PLENTY_FRAMES = 30  # ... unless there are fewer than this
 _SUFFIXES = (*VIDEO_SUFFIXES, ".ts", ".hevc", ".h264", ".h265")
 _FEWEST_FRAMES = 8
 _REGISTERED = 0.7  # share of the stretch, at least
@@ -241,7 +243,8 @@ def taken_pictures(times_us: NDArray[np.int64], rate_hz: float, hints: Hints) ->
     if not len(inside):
         raise UsageError(f"--start, --duration: no picture there; the video has {times_s[-1] + 1 / rate_hz:.4g} s")
     if hints.rate_hz is None:
-        return inside[:: max(1, int(np.ceil(rate_hz / MOST_HZ - 0.05)))]
+        step = int(np.ceil(rate_hz / MOST_HZ - 0.05))
+        return inside[:: max(1, min(step, len(inside) // _PLENTY_FRAMES))]
     wanted_s = np.arange(times_s[inside[0]], times_s[inside[-1]] + 0.5 / rate_hz, 1.0 / hints.rate_hz)
     nearest = np.abs(times_s[inside][None] - wanted_s[:, None]).argmin(1)
     return inside[np.unique(nearest)]
