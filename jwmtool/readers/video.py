@@ -107,7 +107,7 @@ def scenes(path: Path, split: str = "all") -> list[str]:
 
 
 def read(path: Path, scene: str | None = None, hints: Hints = Hints()) -> Recording:
-    """Find the path of a video's camera. Takes minutes: about 0.6 s of two cores a picture.
+    """Find the path of a video's camera. Takes minutes: 1 to 1.5 s of one core a picture.
 
     Raises:
         MissingPartError: without pycolmap. UsageError: a rate above the video's, a stretch without pictures.
