@@ -409,7 +409,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-# Fitting and training take minutes: their examples run with --dry-run. Those that need a KITTI data set run in the
+# Fitting and training take minutes: their examples run with --dry-run. Those that need a data set of KITTI run in the
 # readers' tests.
 DRY = ("reconstruct", "train")
 ELSEWHERE = "dataset/"

@@ -94,6 +94,14 @@ def test_a_car_that_changes_its_speed_is_no_break(speeds: np.ndarray) -> None:
     assert breaks(times_s, path, points) == []
 
 
+def test_times_that_jitter_are_no_break() -> None:
+    times_s, path, points = made_path(np.full(20, 10.0))  # short: too little of the road before and after
+    jittered = times_s + np.where(np.arange(21) % 2, 0.02, 0.0)
+    assert breaks(jittered, path, points) == []
+    path, points = rescaled(path, points, np.where(np.arange(21) < 10, 1.0, 2.0))
+    assert len(breaks(times_s, path, points)) == 1
+
+
 def test_pictures_that_the_video_dropped_are_no_break() -> None:
     speeds = np.full(NUM, 10.0)
     speeds[100:104] = 40.0

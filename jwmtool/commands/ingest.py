@@ -13,7 +13,7 @@ from jwmtool.cli.parsing import Size, as_parameter, parse_intrinsics
 EXAMPLES = (
     "jwm ingest drive/transforms.json -o clip/ --duration 10s --size 416x128 --withhold every=4",
     "jwm ingest dataset/ --scene 06 -o clip/ --withhold camera=image_1",
-    "jwm ingest nuscenes/ --split val -o clips/ --workers 4 --resume",
+    "jwm ingest dataset/ --split all -o clips/ --workers 4 --resume",
 )
 
 

@@ -25,6 +25,7 @@ _STRETCH_S = 2.5  # and for the road
 _STEP = 1.3  # ratio of scales across a break, at least
 _SUDDEN_M_S = 2.4  # a car changes its speed by less within two pictures (0.2 s at 12 m/s2) ...
 _USUAL_HEIGHT_M = 1.5  # ... where this is taken for the camera's height
+_CLEAR = 4.0  # times the scatter of speeds: a step that is none of it
 _WEAK = 0.35  # shared points of a weak link, of the usual number
 _NO_LINK = 12  # or of none at all
 
@@ -198,6 +199,7 @@ def scale_breaks(times_s: Floats, path: Floats, points: Floats, shared: NDArray[
     sudden = np.abs(speeds.difference) * (_USUAL_HEIGHT_M / usual if np.isfinite(usual) else 0.0) > _SUDDEN_M_S
     if not np.isfinite(usual):
         sudden[:] = True
+    sudden &= np.abs(speeds.difference) > _CLEAR * speeds.scatter
     signed = np.where(sudden, speeds.log_ratio, 0.0)
     jumps = [*_peaks(signed, window // 2), *_peaks(-signed, window // 2)]  # up and down again is two
     weak = shared < _WEAK * np.median(shared)
@@ -225,10 +227,17 @@ def scale_breaks(times_s: Floats, path: Floats, points: Floats, shared: NDArray[
 
 @dataclass(frozen=True)
 class _Steps:
-    """Of the speed across gaps: [N - 1] logarithm of the ratio, and difference in units a second; 0 if not known."""
+    """Of the speed across gaps, each [N - 1]; 0 if not known.
+
+    Attributes:
+        log_ratio: logarithm of speed after over speed before.
+        difference: units a second.
+        scatter: median distance of the speeds from the lines that were fitted, units a second.
+    """
 
     log_ratio: Floats
     difference: Floats
+    scatter: Floats
 
 
 def _speed_steps(times_s: Floats, path: Floats, window: int) -> _Steps:
@@ -236,21 +245,24 @@ def _speed_steps(times_s: Floats, path: Floats, window: int) -> _Steps:
     speed = np.linalg.norm(np.diff(path, axis=0), axis=1) / np.diff(times_s)
     middle = 0.5 * (times_s[1:] + times_s[:-1])
     floor = max(1e-9, 0.02 * float(np.median(speed)))
-    log_ratio, difference = np.zeros(len(speed)), np.zeros(len(speed))
+    log_ratio, difference, scatter = np.zeros((3, len(speed)))
     for gap in range(len(speed)):
         before, after = slice(max(0, gap - window), gap), slice(gap + 1, gap + 1 + window)
         if min(gap, len(speed) - gap - 1) < 4:
             continue
-        sides = [max(floor, _prolonged(middle[part], speed[part], middle[gap])) for part in (before, after)]
-        log_ratio[gap], difference[gap] = np.log(sides[1] / sides[0]), sides[1] - sides[0]
-    return _Steps(log_ratio, difference)
+        (first, left), (second, right) = (_prolonged(middle[p], speed[p], middle[gap]) for p in (before, after))
+        first, second = max(floor, first), max(floor, second)
+        log_ratio[gap], difference[gap], scatter[gap] = np.log(second / first), second - first, max(left, right)
+    return _Steps(log_ratio, difference, scatter)
 
 
-def _prolonged(x: Floats, y: Floats, at: float) -> float:
-    """A line through most of the points (Theil-Sen), at another place."""
+def _prolonged(x: Floats, y: Floats, at: float) -> tuple[float, float]:
+    """A line through most of the points (Theil-Sen), at another place, and its median distance from them."""
     i, j = np.triu_indices(len(x), 1)
     slope = np.median((y[j] - y[i]) / (x[j] - x[i]))
-    return float(np.median(y + slope * (at - x)))
+    values = y + slope * (at - x)
+    level = float(np.median(values))
+    return level, float(np.median(np.abs(values - level)))
 
 
 def _height_steps(path: Floats, points: Floats, stretch: int) -> Floats:
