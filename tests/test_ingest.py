@@ -69,6 +69,15 @@ def test_time_window_every_and_rate(tmp_path: Path) -> None:
     assert clip.split.frames == (0, 2, 6) and clip.source["first_time_s"] == 1.0
 
 
+def test_a_reader_that_computes_the_stretch_alone_is_not_cut_twice(tmp_path: Path) -> None:
+    """As that of videos: it was asked for 0.5 s from 1 s on, and its first frame is that one already."""
+    whole = read_recording(nerfstudio(tmp_path / "in", frames=20))
+    part = replace(whole, frames=whole.frames[10:15], origin_us=0)
+    clip = read_clip(ingest(part, tmp_path / "clip", selection=Selection(start_s=1.0, duration_s=0.5)))
+    assert clip.times_us.tolist() == list(range(1_000_000, 1_500_000, 100_000))
+    assert clip.source["first_time_s"] == 1.0
+
+
 def test_jitter_does_not_change_the_count(tmp_path: Path) -> None:
     source = nerfstudio(tmp_path / "in", frames=20)
     jitter = np.random.default_rng(0).uniform(-0.02, 0.02, 20)

@@ -147,7 +147,7 @@ def _write_points(recording: Recording, folder: Path) -> str | None:
 
 def _source_extent(recording: Recording, kept: list[SourceFrame]) -> dict[str, Any]:
     """Where in the recording the clip lies, so that a frame can be found again."""
-    origin_us = recording.frames[0].time_us
+    origin_us = recording.begin_us
     return {
         "frames_in_source": len(recording.frames),
         "first_time_s": round((kept[0].time_us - origin_us) * 1e-6, 6),

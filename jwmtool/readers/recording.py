@@ -91,6 +91,8 @@ class Recording:
         index_files: the small files that define it (poses, calibration), hashed for provenance.
         licence: what the recording's files say about their use, "not stated" if nothing.
         points: returns xyz [M, 3] float64 (world, metres) and rgb [M, 3] uint8, or None.
+        origin_us: the time that --start counts from; None: the first frame's. Readers that compute only the stretch
+            that was asked for say where the whole begins.
         posed: False where the files hold no poses at all: then all are the identity, and ingest takes one frame only.
     """
 
@@ -107,6 +109,12 @@ class Recording:
     tags: dict[str, Any] = field(default_factory=dict)
     extras: dict[str, Any] = field(default_factory=dict)
     posed: bool = True
+    origin_us: int | None = None
+
+    @property
+    def begin_us(self) -> int:
+        """What --start counts from."""
+        return self.frames[0].time_us if self.origin_us is None else self.origin_us
 
 
 @dataclass(frozen=True)

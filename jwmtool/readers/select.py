@@ -41,7 +41,7 @@ def select(recording: Recording, selection: Selection) -> Recording:
         UsageError: a selection that makes no sense or leaves no frame.
     """
     frames = _choose_cameras(recording, selection)
-    times_s = np.array([f.time_us - recording.frames[0].time_us for f in frames]) * 1e-6
+    times_s = np.array([f.time_us - recording.begin_us for f in frames]) * 1e-6
     step_s = float(np.median(np.diff(times_s))) if len(times_s) > 1 else 0.0
     if selection.start_s < 0 or (selection.duration_s is not None and selection.duration_s <= 0):
         raise UsageError("--start must not be negative and --duration must be positive")

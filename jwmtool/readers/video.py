@@ -149,6 +149,7 @@ def read(path: Path, scene: str | None = None, hints: Hints = Hints()) -> Record
         cameras={CAMERA: camera},
         frames=frames,
         index_files=(path,),
+        origin_us=0,
         licence=find_licence(path.parent),
         points=partial(_same, xyz, rgb),
         extras={
