@@ -33,7 +33,7 @@ from jwmtool.joint.drive import DriveRequest, resolve_drive
 from jwmtool.joint.generate import generate, noise_of
 from jwmtool.joint.models import Models, open_models
 from jwmtool.joint.prior import carry_pictures, render_prior
-from jwmtool.joint.run import CALM, KEEP
+from jwmtool.joint.run import KEEP
 from jwmtool.joint.told import tell
 from jwmtool.rendering.view import Timeline
 from jwmtool.worldgen import checkpoint
@@ -42,7 +42,7 @@ from jwmtool.worldgen.autoencoder_config import AutoencoderConfig
 from jwmtool.worldgen.carry import TRUST
 from jwmtool.worldgen.conditions import Conditions
 from jwmtool.worldgen.known import Known, channel_counts
-from jwmtool.worldgen.sampler import Sampling
+from jwmtool.worldgen.sampler import CALM, Sampling
 
 CHANNELS, SIZE = 8, (64, 32)
 AUTOENCODER = AutoencoderConfig(16, CHANNELS, (8, 8, 16), (1, 1, 1), (8, 8, 16), (1, 1, 1))

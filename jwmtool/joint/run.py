@@ -26,11 +26,11 @@ from jwmtool.joint.generate import generate
 from jwmtool.joint.models import AUTOENCODER, MODEL, Models, check_fit, find_checkpoint, open_models
 from jwmtool.joint.pictures import Output
 from jwmtool.rendering.view import on_device
-from jwmtool.worldgen.sampler import Sampling
+from jwmtool.worldgen.sampler import CALM, Sampling
 
 DEFAULT_VIDEO = "video.mp4"
 MAX_SAMPLES = 1000
-CALM, KEEP = 0.7, 0.5  # of models that have learned little
+KEEP = 0.5  # of models that have learned little
 
 
 @dataclass(frozen=True)

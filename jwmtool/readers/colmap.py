@@ -23,7 +23,7 @@ from jwmtool import console
 from jwmtool.errors import InputError, UsageError
 from jwmtool.geometry import se3
 from jwmtool.readers.colmap_files import ModelCamera, ModelImage, read_cameras, read_images, read_points
-from jwmtool.readers.nerfstudio import _natural, _rig
+from jwmtool.readers.nerfstudio import grouped_by_time, natural_order
 from jwmtool.readers.recording import (
     DistortionModel,
     Hints,
@@ -78,7 +78,7 @@ def read(path: Path, scene: str | None = None, hints: Hints = Hints()) -> Record
         if not rows:
             raise InputError(files[part], f"rows of {part}", "none")
     root = _picture_folder(path, folder, images)
-    images = sorted(images, key=lambda image: _natural(image.name))
+    images = sorted(images, key=lambda image: natural_order(image.name))
     labels = _labels(files["images"], images, cameras)
     times_us = _times_us(folder, images, labels)
     poses = np.stack([_pose(files["images"], image) for image in images])
@@ -94,7 +94,7 @@ def read(path: Path, scene: str | None = None, hints: Hints = Hints()) -> Record
     for label, sequence in sequences.items():
         if len({time_us for time_us, _ in sequence}) < len(sequence):
             raise InputError(files["images"], f"one picture of camera {label} at a time", "several")
-    sources, frames = _rig(sources, sequences)
+    sources, frames = grouped_by_time(sources, sequences)
     project = path if path.name not in ("0", "sparse") else path.resolve().parent
     name = safe_name(project.resolve().name)
     return Recording(
@@ -116,7 +116,7 @@ def _models(path: Path) -> dict[str, Path]:
         folder = path / place if place else path
         if _is_model(folder):
             return {folder.name: folder}
-        found = {f.name: f for f in sorted(folder.glob("[0-9]*"), key=lambda f: _natural(f.name)) if _is_model(f)}
+        found = {f.name: f for f in sorted(folder.glob("[0-9]*"), key=lambda f: natural_order(f.name)) if _is_model(f)}
         if found:
             return found
     return {}

@@ -57,7 +57,9 @@ def read(path: Path, scene: str | None = None) -> Recording:
     names: dict[tuple[Any, ...], str] = {}
     if not all("time" in e for e in entries if isinstance(e, dict)):
         rate_hz = _rate(file, meta)
-        entries = sorted(entries, key=lambda e: _natural(str(e.get("file_path", ""))) if isinstance(e, dict) else [])
+        entries = sorted(
+            entries, key=lambda e: natural_order(str(e.get("file_path", ""))) if isinstance(e, dict) else []
+        )
     scale = _number(file, meta, "applied_scale", 1.0)
     if scale != 1.0:
         console.notice(f"{file}: lengths divided by applied_scale {scale:g}")
@@ -81,7 +83,7 @@ def read(path: Path, scene: str | None = None) -> Recording:
         pose = _pose(file, where, entry.get("transform_matrix"), scale)
         mask = file.parent / entry["mask_path"] if "mask_path" in entry else None
         sequence.append((time_us, SourceImage(image_path, time_us, pose, mask)))
-    cameras, frames = _rig(cameras, sequences)
+    cameras, frames = grouped_by_time(cameras, sequences)
     folder_name = file.parent.resolve().name
     points_file = meta.get("ply_file_path")
     return Recording(
@@ -96,7 +98,7 @@ def read(path: Path, scene: str | None = None) -> Recording:
     )
 
 
-def _rig(
+def grouped_by_time(
     cameras: dict[str, SourceCamera], sequences: dict[str, list[tuple[int, SourceImage]]]
 ) -> tuple[dict[str, SourceCamera], list[SourceFrame]]:
     """Group images of one time. The rig stands at the first camera; others are fixed to it where both first appear."""
@@ -197,7 +199,8 @@ def _number(file: Path, entry: dict[str, Any], key: str, default: float) -> floa
     return float(value)
 
 
-def _natural(text: str) -> list[Any]:
+def natural_order(text: str) -> list[Any]:
+    """Sort key under which 10 follows 9."""
     return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", text)]
 
 

@@ -29,27 +29,13 @@ from typing import Any
 
 import numpy as np
 
+from jwmtool.artifacts.nuscenes_tables import TABLES
 from jwmtool.errors import InputError, MissingPartError, UsageError
 from jwmtool.geometry import se3
 from jwmtool.readers import nuscenes_info
 from jwmtool.readers.nuscenes_scene import LICENCE, Place, can_bus, frames_of, sweeps_of, tags_of, tracks_of
 from jwmtool.readers.recording import Recording, safe_name
 
-TABLES = (
-    "category",
-    "attribute",
-    "visibility",
-    "instance",
-    "sensor",
-    "calibrated_sensor",
-    "ego_pose",
-    "log",
-    "scene",
-    "sample",
-    "sample_data",
-    "sample_annotation",
-    "map",
-)
 _INDEX = ("scene", "sample", "sensor", "calibrated_sensor", "log")  # small enough to be hashed
 _DAMAGED = (KeyError, TypeError, ValueError, AttributeError, IndexError)
 

@@ -51,10 +51,9 @@ def carried(
     u, v, depth = _seen(source, se3.apply(world_from_room, points.reshape(-1, 3)), target)
     inside = (depth > 0) & (u >= 0) & (u <= source.width) & (v >= 0) & (v <= source.height)
     maps = [np.where(inside, x - 0.5, 0.0).astype(np.float32) for x in (u, v)]
-    color = np.asarray(cv2.remap(picture, maps[0], maps[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+    moved = cv2.remap(picture, maps[0], maps[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     coverage = inside.astype(np.float32)
-    filled = push_pull(color * coverage[..., None], coverage)
-    return filled.astype(np.float32), TRUST * coverage
+    return push_pull(np.asarray(moved, np.float32), coverage), TRUST * coverage
 
 
 def _room_pose(source: Camera, world_from_rig: Floats) -> Floats:

@@ -17,6 +17,7 @@ from jwmtool.worldgen.known import GROUPS, Known
 FIRST = "first"  # beside `GROUPS`: the frames that are known
 GUIDED = (*GROUPS, FIRST)
 MAX_STEPS = 1000
+CALM = 0.7  # a temperature for models that have learned little
 _EULER_STEPS = 4  # of a model that was taught so few, each step is meant to be straight
 # (latents [B, V, T, C, h, w], timesteps [B, T], conditions) -> velocity; a `WorldGen`, say
 Network = Callable[[Tensor, Tensor, Conditions], Tensor]

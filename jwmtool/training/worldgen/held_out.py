@@ -20,7 +20,6 @@ from jwmtool.worldgen.autoencoder import Autoencoder
 TIMESTEPS = (0.15, 0.4, 0.65, 0.9)
 _SEQUENCES, _FRAMES, _AT_ONCE = 16, 8, 8
 _SHOWN, _SHOWN_FRAMES, _STEPS = 4, 4, 4  # of the sheet
-_TEMPERATURE = 0.7  # of the sheet, as `jwm generate` has it for small models
 _GRAY = 0.25  # what stands for no prior
 
 Sample = dict[str, Tensor]
@@ -79,7 +78,7 @@ class HeldOut:
 
     def sheet(self, model: nn.Module, autoencoder: Autoencoder) -> NDArray[np.uint8] | None:
         """Rows of frames: true, the prior (gray: none), and generated from the first frame."""
-        from jwmtool.worldgen.sampler import Sampling, sample
+        from jwmtool.worldgen.sampler import CALM, Sampling, sample
 
         device = next(model.parameters()).device
         pictures: list[NDArray[np.uint8]] = []
@@ -89,7 +88,7 @@ class HeldOut:
             batch = {name: tensor.to(device) for name, tensor in stacked([self.samples[k] for k in rows]).items()}
             clean = batch["latents"][:, :, :1] if batch["latents"].shape[2] > 1 else None
             made = sample(
-                model, known_of(batch), batch["noise"], self.stride, Sampling(_STEPS, temperature=_TEMPERATURE), clean
+                model, known_of(batch), batch["noise"], self.stride, Sampling(_STEPS, temperature=CALM), clean
             )
             frames = [round(k) for k in np.linspace(0, made.shape[2] - 1, _SHOWN_FRAMES)]  # of a short one some twice
             videos = [v[:, 0, frames].cpu() for v in (batch["latents"], batch["prior"], made)]
