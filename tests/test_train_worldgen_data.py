@@ -296,6 +296,10 @@ def test_all_of_a_step_have_one_spec_and_depend_on_their_numbers_alone(worlds: P
     batches = task.batches(0, 4, 0, 1)
     whole = [next(batches) for _ in range(16)]
     shapes = {tuple(batch["latents"].shape) for batch in whole}
+    pictures = [(batch["latents"].shape[:3].numel(), batch["latents"].shape[1:3].numel()) for batch in whole]
+    assert all(found == 4 * each * max(1, RECIPE.most_pictures // each) for found, each in pictures)
+    assert len({each for _, each in pictures}) > 1, "videos of several lengths"
+    assert all(len(batch["noise"].flatten(1).unique(dim=0)) == len(batch["noise"]) for batch in whole)
     assert {shape[-2:] for shape in shapes} == {(2, 4), (2, 2)} and {shape[1] for shape in shapes} == {1, 3}
     resumed = task.batches(20, 4, 0, 1)
     ranks = [task.batches(20, 2, rank, 2) for rank in (0, 1)]
@@ -303,7 +307,8 @@ def test_all_of_a_step_have_one_spec_and_depend_on_their_numbers_alone(worlds: P
         again, parts = next(resumed), [next(rank) for rank in ranks]
         for name, tensor in batch.items():
             assert torch.equal(again[name], tensor)
-            assert torch.equal(torch.stack([parts[i % 2][name][i // 2] for i in range(4)]), tensor)
+            videos = [part[name].unflatten(0, (2, -1)) for part in parts]
+            assert torch.equal(torch.cat([videos[i % 2][i // 2] for i in range(4)]), tensor)
     task.recipe = replace(RECIPE, seed=1)
     spec = Spec(PIXELS, 1, 4)
     other = task.sample(0, spec)

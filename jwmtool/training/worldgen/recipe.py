@@ -22,7 +22,7 @@ class Recipe:
         shapes: (width, height) of pictures, px; each clip is cut to the nearest.
         frames: numbers of frames of a sample, and how often each; what a clip is too short for is left out.
         views: share of samples of rigs that are of several cameras, of at most `most_views` and, all their frames
-            together, of at most `most_pictures`.
+            together, of at most `most_pictures`. A sample is as many videos as have no more pictures than that.
         strides: of frames.
         known: shares of samples with 0, with 1, and with 2 to `most_known` clean first frames.
         noisy_context: share of samples whose known frames are noisy too, up to the timestep `context_noise`.
@@ -35,12 +35,12 @@ class Recipe:
     """
 
     shapes: tuple[Shape, ...] = ((224, 128), (416, 128))
-    frames: tuple[tuple[int, float], ...] = ((1, 0.1), (4, 0.2), (8, 0.45), (12, 0.25))
-    views: float = 0.25
+    frames: tuple[tuple[int, float], ...] = ((1, 0.3), (4, 0.25), (8, 0.25), (12, 0.2))
+    views: float = 0.4
     most_views: int = 3
     most_pictures: int = 12
     strides: tuple[int, ...] = (1, 2)
-    known: tuple[float, float, float] = (0.25, 0.35, 0.4)
+    known: tuple[float, float, float] = (0.35, 0.35, 0.3)
     most_known: int = 4
     noisy_context: float = 1 / 3
     context_noise: float = 0.1
@@ -54,10 +54,14 @@ class Recipe:
     no_layout: float = 0.7
     no_prior: float = 0.5
     no_carried: float = 0.15
-    holes: float = 0.4
+    holes: float = 0.6
     most_holes: int = 3
     ends: float = 0.15
     seed: int = 0
+
+    def videos(self, pictures: int) -> int:
+        """How many videos of so many pictures make one sample, so that short ones take no less time than long ones."""
+        return max(1, self.most_pictures // pictures)
 
 
 def fitted(config: WorldGenConfig, autoencoder: VideoAutoencoder) -> WorldGenConfig:

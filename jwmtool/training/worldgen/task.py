@@ -68,26 +68,27 @@ class WorldGenTask:
         rng = np.random.default_rng((self.recipe.seed, step, _OF_A_STEP))
         return drawn_spec(_drawn(self._clips(), rng), self.recipe, rng)
 
-    def sample(self, index: int, spec: Spec) -> dict[str, Tensor]:
-        """Sample number `index`, see `drawn_sample`; decided by the recipe's seed, the number and `spec` alone.
+    def sample(self, index: int, spec: Spec, part: int = 0) -> dict[str, Tensor]:
+        """One of the videos of sample number `index`, see `drawn_sample`; decided by the recipe's seed and these alone.
 
         Raises:
             InputError: a file of latents is missing or damaged.
         """
-        rng = np.random.default_rng((self.recipe.seed, index))
+        rng = np.random.default_rng((self.recipe.seed, index, *([_OF_A_STEP + part] if part else [])))
         suited = [[stored for stored in group if spec.suits(stored)] for group in self._clips()]
         return drawn_sample(_drawn([group for group in suited if group], rng), spec, self.recipe, rng)
 
     def batches(self, start_index: int, size: int, rank: int, world_size: int) -> Iterator[dict[str, Tensor]]:
-        """Samples stacked; all of a step have one spec, whichever rank takes them."""
+        """Samples stacked, short ones of several videos each; all of a step have one spec, whichever rank has them."""
         together = size * world_size
         self._clips()  # before threads ask for them
 
-        def load(index: int) -> dict[str, Tensor]:
-            return self.sample(index, self.spec(index - (index - start_index) % together))
+        def load(index: int) -> list[dict[str, Tensor]]:
+            spec = self.spec(index - (index - start_index) % together)
+            return [self.sample(index, spec, part) for part in range(self.recipe.videos(spec.views * spec.frames))]
 
         for batch in sample_batches(load, start_index, size, rank, world_size):
-            yield stacked(batch)
+            yield stacked([video for videos in batch for video in videos])
 
     def loss(self, model: nn.Module, batch: Any, generator: Generator) -> tuple[Tensor, dict[str, float | Tensor]]:
         """Mean squared error of the velocity of frames that are not known; noise comes with the samples."""
