@@ -1,8 +1,9 @@
 """Recordings to clips: one module a format, found lazily by name.
 
 A reader module defines `detects(path) -> bool` (cheap, never raises) and `read(path, scene) -> Recording`; where a
-source holds several scenes also `scenes(path, split) -> list[str]`; with `TAKES_HINTS = True`, read's third argument
-is what the user said of the recording (`recording.Hints`).
+source holds several scenes also `scenes(path) -> list[str]`, or with `HAS_SPLITS = True` `scenes(path, split)`, where
+the split is `all` or one of the format's own; with `TAKES_HINTS = True`, read's third argument is what the user said of
+the recording (`recording.Hints`).
 To add a format, write the module and add its line below (docs/recordings/README.md).
 """
 
@@ -90,7 +91,12 @@ def list_scenes(source: Path, format: str | None = None, split: str = "all") -> 
     format, module = _reader(source, format)
     if not hasattr(module, "scenes"):
         raise UsageError(f"--split: a {format} source holds one recording; leave it out")
-    found: list[str] = module.scenes(source, split)
+    if getattr(module, "HAS_SPLITS", False):
+        found: list[str] = module.scenes(source, split)
+    elif split != "all":
+        raise UsageError(f"--split: {format} recordings have no splits; expected all, found {split!r}")
+    else:
+        found = module.scenes(source)
     return found
 
 

@@ -42,6 +42,7 @@ from jwmtool.readers.recording import (
     safe_name,
 )
 
+HAS_SPLITS = True
 SPLITS = ("train", "val", "test")
 _POSES = "city_SE3_egovehicle.feather"
 _INTRINSICS = "calibration/intrinsics.feather"

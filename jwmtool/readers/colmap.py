@@ -48,14 +48,12 @@ def detects(path: Path) -> bool:
     return path.is_dir() and bool(_models(path))
 
 
-def scenes(path: Path, split: str = "all") -> list[str]:
+def scenes(path: Path) -> list[str]:
     """The numbers of the models: COLMAP makes several where it cannot join all pictures.
 
     Raises:
-        UsageError: a split other than `all`. InputError: no model.
+        InputError: no model.
     """
-    if split != "all":
-        raise UsageError(f"--split: COLMAP models have none but all, found {split!r}")
     models = _models(path)
     if not models:
         raise InputError(path, "cameras and images, .bin or .txt, here or in sparse/0", "none")

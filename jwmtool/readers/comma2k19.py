@@ -25,7 +25,7 @@ from scipy.spatial.transform import Rotation
 
 from jwmtool import console
 from jwmtool.artifacts.images import image_size
-from jwmtool.errors import InputError, UsageError
+from jwmtool.errors import InputError
 from jwmtool.geometry import se3
 from jwmtool.geometry.earth import ecef_from_enu, geodetic
 from jwmtool.readers.recording import (
@@ -53,14 +53,12 @@ def detects(path: Path) -> bool:
     return path.is_dir() and bool(_segments(path))
 
 
-def scenes(path: Path, split: str = "all") -> list[str]:
+def scenes(path: Path) -> list[str]:
     """Names of the segments in `path`, as `b0c9d2329ad1606b|2018-08-02--08-34-47/40`.
 
     Raises:
-        UsageError: another split than `all` (comma2k19 has none). InputError: no segment.
+        InputError: no segment.
     """
-    if split != "all":
-        raise UsageError(f"--split: comma2k19 has no splits; expected all, found {split!r}")
     return [_name(segment) for segment in _found_segments(path)]
 
 

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from jwmtool import console
 from jwmtool.artifacts.images import image_size
-from jwmtool.errors import InputError, UsageError
+from jwmtool.errors import InputError
 from jwmtool.geometry import se3
+from jwmtool.readers.kitti_velodyne import read_velodyne
 from jwmtool.readers.recording import (
     Matrix,
     Recording,
@@ -91,14 +92,12 @@ def read(path: Path, scene: str | None = None) -> Recording:
     )
 
 
-def scenes(path: Path, split: str = "all") -> list[str]:
+def scenes(path: Path) -> list[str]:
     """Sequences that have poses.
 
     Raises:
-        UsageError: a split other than "all". InputError: no sequence.
+        InputError: no sequence.
     """
-    if split != "all":
-        raise UsageError(f"--split: expected all, found {split!r}")
     found = [name for name in _sequences(path) if (path / "poses" / f"{name}.txt").is_file()]
     if not found:
         raise InputError(path, "sequences/ with poses/NN.txt", "none")
@@ -112,7 +111,7 @@ def _sequences(path: Path) -> list[str]:
 def _sweeps(folder: Path, times_us: list[int], world_from_velo: list[Matrix]) -> list[SourceSweep]:
     """Sweeps of velodyne/NNNNNN.bin, as far as there are poses."""
     files = [file for file in sorted((folder / "velodyne").glob("*.bin")) if _number(file) < len(times_us)]
-    return [SourceSweep(times_us[_number(f)], world_from_velo[_number(f)], partial(_read_velodyne, f)) for f in files]
+    return [SourceSweep(times_us[_number(f)], world_from_velo[_number(f)], partial(read_velodyne, f)) for f in files]
 
 
 def _split_projection(P: Matrix) -> tuple[Matrix, Matrix]:
@@ -218,10 +217,3 @@ def _numbers(file: Path, index: int, parts: list[str], count: int) -> NDArray[np
     if len(values) != count:
         raise InputError(file, f"{count} numbers in row {index + 1}", f"{len(values)}")
     return values
-
-
-def _read_velodyne(file: Path) -> NDArray[np.float32]:
-    data = np.fromfile(file, np.float32)
-    if data.size % 4:
-        raise InputError(file, "float32 x, y, z, reflectance", f"{data.size} values")
-    return data.reshape(-1, 4)

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from jwmtool import console
-from jwmtool.errors import InputError, UsageError
+from jwmtool.errors import InputError
 from jwmtool.geometry.earth import mercator
 from jwmtool.readers.kitti_raw_files import (
     CAMERAS,
@@ -40,6 +40,7 @@ from jwmtool.readers.kitti_raw_files import (
     read_times,
 )
 from jwmtool.readers.kitti_tracklets import read_tracklets
+from jwmtool.readers.kitti_velodyne import read_velodyne
 from jwmtool.readers.recording import (
     Matrix,
     Recording,
@@ -60,14 +61,12 @@ def detects(path: Path) -> bool:
     return path.is_dir() and (bool(_drives(path)) or _is_extract(path))
 
 
-def scenes(path: Path, split: str = "all") -> list[str]:
+def scenes(path: Path) -> list[str]:
     """Names of the drives in `path`, as `2011_09_26_drive_0095_sync`.
 
     Raises:
-        UsageError: another split than `all` (KITTI raw has none). InputError: no drive.
+        InputError: no drive.
     """
-    if split != "all":
-        raise UsageError(f"--split: KITTI raw has no splits; expected all, found {split!r}")
     if _is_extract(path):
         return [path.resolve().name]
     return [drive.resolve().name for drive in _found_drives(path)]
@@ -166,7 +165,7 @@ def _read_extract(path: Path) -> Recording:
         frames=frames,
         index_files=(file,),
         licence=find_licence(path, _LICENCE),
-        lidar=[SourceSweep(times_us[int(f.stem)], np.eye(4), partial(_read_velodyne, f)) for f in sweeps],
+        lidar=[SourceSweep(times_us[int(f.stem)], np.eye(4), partial(read_velodyne, f)) for f in sweeps],
         posed=False,
     )
 
@@ -258,14 +257,7 @@ def _sweeps(folder: Path, times_us: list[int], world_from_velo: list[Matrix]) ->
     own = read_times(folder / "timestamps.txt") if (folder / "timestamps.txt").is_file() else []
     own += [None] * (len(times_us) - len(own))
     return [
-        SourceSweep(own[k] or times_us[k], world_from_velo[k], partial(_read_velodyne, numbers[k]))
+        SourceSweep(own[k] or times_us[k], world_from_velo[k], partial(read_velodyne, numbers[k]))
         for k in range(len(times_us))
         if k in numbers
     ]
-
-
-def _read_velodyne(file: Path) -> NDArray[np.float32]:
-    data = np.fromfile(file, np.float32)
-    if data.size % 4 or data.size == 0:
-        raise InputError(file, "float32 x, y, z, reflectance", f"{data.size} values")
-    return data.reshape(-1, 4)

@@ -36,6 +36,7 @@ from jwmtool.readers import nuscenes_info
 from jwmtool.readers.nuscenes_scene import LICENCE, Place, can_bus, frames_of, sweeps_of, tags_of, tracks_of
 from jwmtool.readers.recording import Recording, safe_name
 
+HAS_SPLITS = True
 _INDEX = ("scene", "sample", "sensor", "calibrated_sensor", "log")  # small enough to be hashed
 _DAMAGED = (KeyError, TypeError, ValueError, AttributeError, IndexError)
 
@@ -45,7 +46,7 @@ def detects(path: Path) -> bool:
     return nuscenes_info.detects(path) or bool(_versions(path))
 
 
-def scenes(path: Path, split: str = "all") -> list[str]:
+def scenes(path: Path, split: str) -> list[str]:
     """Names of the scenes, in the table's order; `split` is all, or one of the devkit's (train, val, mini_train ...).
 
     Raises:

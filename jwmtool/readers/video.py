@@ -95,14 +95,12 @@ def detects(path: Path) -> bool:
     return path.is_file() and path.suffix.lower() in _SUFFIXES
 
 
-def scenes(path: Path, split: str = "all") -> list[str]:
+def scenes(path: Path) -> list[str]:
     """The sound segments of the path, in order of time; finding them takes as long as reading.
 
     Raises:
-        UsageError: a split other than `all`. Errors of `read`.
+        JwmError: as `read`.
     """
-    if split != "all":
-        raise UsageError(f"--split: a video has none but all, found {split!r}")
     return [str(i) for i in range(len(_solved(path, Hints()).segments))]
 
 

@@ -28,6 +28,7 @@ from jwmtool.readers import waymo_v1, waymo_v2
 from jwmtool.readers.recording import Recording
 from jwmtool.readers.waymo_segment import to_recording
 
+HAS_SPLITS = True
 _PREFIX, _SUFFIX = "segment-", "_with_camera_labels"
 _SHORT = {"train": "training", "val": "validation", "test": "testing"}
 _EXPECTED = "a Waymo segment (.tfrecord), a folder of them, or one with camera_image/*.parquet"
@@ -50,7 +51,7 @@ def detects(path: Path) -> bool:
     return False
 
 
-def scenes(path: Path, split: str = "all") -> list[str]:
+def scenes(path: Path, split: str) -> list[str]:
     """Names of the segments, in order.
 
     Args:
