@@ -17,7 +17,7 @@ from jwmtool.worldrec.views import Views
 
 PATCH = 4  # px
 COARSER = 0.2  # log of how much coarser what covers may be
-_ENOUGH = 0.5  # of a patch
+ENOUGH = 0.5  # of a patch: then it is another's
 _ALIVE = 1.3  # standard deviations of its life within which a Gaussian shows
 
 
@@ -42,7 +42,7 @@ def uncovered(views: Views, pixels: Pixels, evidence: Evidence, life: Tensor) ->
         covers = (view == v) & keep[patch]
         total = spread(torch.zeros_like(view[covers]), xy[covers], area[covers], (1, rows, columns))
         mine = pixels.view == v
-        keep[mine] = total[cell[mine]] <= _ENOUGH
+        keep[mine] = total[cell[mine]] <= ENOUGH
     return keep
 
 

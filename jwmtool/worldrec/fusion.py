@@ -17,10 +17,10 @@ from torch import Tensor
 from jwmtool.artifacts.tokens import NEVER_S, Tokens
 from jwmtool.gaussians.model import Gaussians
 from jwmtool.gaussians.rigid import moved
-from jwmtool.worldrec.cover import PATCH, spread
+from jwmtool.worldrec.cover import ENOUGH, PATCH, spread
 from jwmtool.worldrec.gate import Facts, Gate, depth_tolerance
 from jwmtool.worldrec.holding import HIDDEN, Held, hold, unlikeness
-from jwmtool.worldrec.lasting import ended
+from jwmtool.worldrec.lasting import ended, kept_alive
 from jwmtool.worldrec.memory import Memory, plain, remembered
 from jwmtool.worldrec.model import WorldRec
 from jwmtool.worldrec.reconstruction import DepthMaps, Reconstruction
@@ -31,7 +31,6 @@ from jwmtool.worldrec.views import Views
 
 _ALIVE = 1.8  # standard deviations of its life within which a token shows
 _CLOSE = 4.0  # tolerances: pairs farther off are not put before the gate
-_COVERED = 0.5  # of a patch: then it is another's
 _GONE = 0.02  # presence below which a token is dropped in training
 _CHANGED = 0.2  # mean difference in sRGB
 _FLOATER = 2  # views that must see through a token that nobody confirmed, for it to be dropped
@@ -148,14 +147,14 @@ def fuse_window(
         same, changed, covers, covered = judge(state, held, views, gate, soft)
         new = _without(new, covered, soft)
         fresh = (times_s > state.until_s + 1e-3) | (times_s < state.from_s - 1e-3)
-        old = witnessed(_kept_alive(state, held, covers), held, same, changed, fresh)
+        old = witnessed(_kept_alive(state, held, covers, views), held, same, changed, fresh)
         floats = floating(old, held, fresh)
         if before is not None:
             back = hold(new.tokens, before.views, before.depth)
             same, changed, covers, covered = judge(new, back, before.views, gate, soft)
             old = _without(old, covered, soft)
             fresh = (before.views.times_s[:, None] - times_s).abs().amin(1) > 1e-3
-            new = witnessed(_kept_alive(new, back, covers), back, same, changed, fresh)
+            new = witnessed(_kept_alive(new, back, covers, before.views), back, same, changed, fresh)
             if state.earlier is not None:
                 new = _asked_before(new, state.earlier, gate)
             # Who speaks for what is gone stays: who might take over from it need not know of that.
@@ -210,33 +209,15 @@ def judge(state: State, held: Held, views: Views, gate: Gate, soft: bool) -> tup
     return found, changed, covers, spread(held.view[close], held.xy[close], speaks * area, patches)
 
 
-def _kept_alive(state: State, held: Held, covers: Tensor) -> State:
-    """Who speaks for a place in a view lives at that time; to the other side of its middle it ends as it did."""
-    mid_s, sigma_s = life_spans(state.gaussians, state.tokens)
-    token, time_s = held.token[covers], held.time_s[covers]
-    low = mid_s.scatter_reduce(0, token, time_s, "amin")
-    high = mid_s.scatter_reduce(0, token, time_s, "amax")
-    longer = (high > mid_s + _ALIVE * sigma_s) | (low < mid_s - _ALIVE * sigma_s)
-    owner = state.tokens.of_gaussian
-    theirs = for_gaussians(longer, owner)
-    gaussians = state.gaussians
-    mid, reach = gaussians.time_mid, _ALIVE * gaussians.time_sigma
-    low = torch.minimum(for_gaussians(low, owner), mid - reach)
-    high = torch.maximum(for_gaussians(high, owner), mid + reach)
-    return replace(
-        state,
-        gaussians=gaussians.replace(
-            time_mid=torch.where(theirs, 0.5 * (low + high), mid),
-            time_sigma=torch.where(theirs, 0.5 * (high - low) / _ALIVE, gaussians.time_sigma),
-        ),
-    )
+def _kept_alive(state: State, held: Held, covers: Tensor, views: Views) -> State:
+    return replace(state, gaussians=kept_alive(state.gaussians, state.tokens, held, covers, views))
 
 
 def _without(state: State, covered: Tensor, soft: bool) -> State:
     """Tokens less what of their patches others cover; in training their Gaussians fade with them."""
     share = covered[state.cell.clamp(min=0)].clamp(max=1.0) * (state.cell >= 0)
     if not soft:
-        return replace(state, presence=state.presence * (share <= _COVERED))
+        return replace(state, presence=state.presence * (share <= ENOUGH))
     opacities = state.gaussians.opacities * (1.0 - for_gaussians(share, state.tokens.of_gaussian))
     gaussians = state.gaussians.replace(opacities=opacities)
     return replace(state, gaussians=gaussians, presence=state.presence * (1.0 - share))

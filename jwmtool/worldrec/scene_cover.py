@@ -11,13 +11,12 @@ from torch import Tensor
 from jwmtool.artifacts.tokens import Tokens
 from jwmtool.gaussians.model import Gaussians
 from jwmtool.gaussians.rigid import shortest_axes
-from jwmtool.worldrec.cover import PATCH
+from jwmtool.worldrec.cover import ENOUGH, PATCH
 from jwmtool.worldrec.gate import FINER, depth_tolerance
 
 TRUST = 0.75  # share of the pictures that looked at a token, and one more, that must have confirmed it
 _NEIGHBORS = 8
 _SAME_COLOR = 0.2  # exposure differs from drive to drive
-_ENOUGH = 0.5  # of a patch
 HALF, GONE = 1.18, 2.45  # standard deviations at which a normal curve is at half its height, and at a twentieth
 
 
@@ -84,7 +83,7 @@ def coarse(seen: Surfaces, lasting: Tensor) -> Tensor:
         some = seen.rows(rows)
         a, b = _nearest(some, some)
         same, finer, off_px = _compare(some, a, some, b)
-        found[rows] = _share(same & (finer > FINER), finer, off_px).sum(1) > _ENOUGH
+        found[rows] = _share(same & (finer > FINER), finer, off_px).sum(1) > ENOUGH
     return found
 
 
@@ -130,8 +129,8 @@ def covered(mine: Surfaces, others: Surfaces, before: Tensor) -> tuple[Tensor, T
     first |= (later == 0) & (surer == 0) & ((gain > 0) | ((gain == 0) & before[theirs]))
     speak = same.any(1) & ((gain > FINER) | ((gain.abs() <= FINER) & first))
     share = _share(same, finer, off_px)
-    lost[mine.standing] = speak & (share.sum(1) > _ENOUGH)
-    lacks = (share * there).sum(1, keepdim=True) <= _ENOUGH
+    lost[mine.standing] = speak & (share.sum(1) > ENOUGH)
+    lacks = (share * there).sum(1, keepdim=True) <= ENOUGH
     pairs = same & ~there & lacks & lost[a]
     return lost, a[pairs], b[pairs]
 
