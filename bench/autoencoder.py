@@ -7,6 +7,7 @@ Each `--data` is a clip or a folder of clips, all of its pictures or frames FIRS
 Figures are means over pictures, at the pictures' own size.
 
   psnr, ssim     the picture after encoding and decoding
+  psnr_linear    after the best linear code of as many numbers a token, fitted to the very pictures it is scored on
   prior          of frames 8 to 15 of each clip, from the scene that WorldRec makes of frames 0 to 7 of one camera:
                  `psnr` decoded without it, `psnr_prior` decoded with it, `psnr_of_prior` the hole-filled render itself,
                  and the three inside what it covers
@@ -83,6 +84,7 @@ def fidelity(model: Any, clips: list[tuple[Path, range | None]], each: int) -> d
 
     psnrs: list[float] = []
     ssims: list[float] = []
+    pictures: list[torch.Tensor] = []
     for path, frames in clips:
         clip = read_clip(path)
         keys = [key for key in clip.images() if frames is None or key[0] in frames]
@@ -91,12 +93,24 @@ def fidelity(model: Any, clips: list[tuple[Path, range | None]], each: int) -> d
             true = true_frames(clip, camera, [frame])
             made = model.decode(model.encode(true[None]))[0]
             psnrs += frame_psnrs(made, true)
+            pictures.append(true[0])
             ssims.append(float(ssim(made[0].permute(1, 2, 0), true[0].permute(1, 2, 0))))
     height, width = true.shape[2:]
     return {
-        "psnr": mean(psnrs), "psnr_lowest": round(min(psnrs), 2), "ssim": round(float(np.mean(ssims)), 4),
+        "psnr": mean(psnrs), "psnr_lowest": round(min(psnrs), 2),
+        "psnr_linear": linear_code(torch.stack(pictures), model.stride, model.channels), "ssim": round(float(np.mean(ssims)), 4),
         "pictures": len(psnrs), "clips": len(clips), "size": f"{width}x{height}",
     }  # fmt: skip
+
+
+def linear_code(pictures: torch.Tensor, stride: int, channels: int) -> float:
+    """PSNR of pictures [N, 3, H, W] after their own principal components, so many of each square of so many px."""
+    tokens = torch.nn.functional.pixel_unshuffle(pictures, stride).permute(0, 2, 3, 1)
+    centered = tokens - tokens.mean((0, 1, 2))
+    flat = centered.flatten(0, 2).double()
+    axes = torch.linalg.eigh(flat.T @ flat)[1][:, -channels:].float()
+    coded = tokens.mean((0, 1, 2)) + centered @ axes @ axes.T
+    return mean(frame_psnrs(torch.nn.functional.pixel_shuffle(coded.permute(0, 3, 1, 2), stride), pictures))
 
 
 def with_priors(model: Any, clips: list[tuple[Path, range | None]], worldrec: Path) -> dict[str, Any]:
