@@ -25,6 +25,7 @@ from jwmtool.gaussians.model import STATIC_SIGMA_S
 from jwmtool.gaussians.rasterize import rasterize
 from jwmtool.gaussians.sky import sample_sky
 from jwmtool.geometry import se3
+from jwmtool.rendering.timeline import Timeline
 from jwmtool.worldrec.alignment import align, corrected
 from jwmtool.worldrec.extend import extend_scene
 from jwmtool.worldrec.fusion import State, fuse_window, unroll
@@ -32,6 +33,8 @@ from jwmtool.worldrec.gate import FINER, Facts, Gate
 from jwmtool.worldrec.join import join_scenes
 from jwmtool.worldrec.model import WorldRec
 from jwmtool.worldrec.stream import reconstruct_clip
+
+HOUR_US = 3_600_000_000
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +58,7 @@ def halves(clip: Clip, model: WorldRec) -> tuple[Scene, Scene]:
 
 
 def picture(scene: Scene, clip: Clip, frame: int) -> Tensor:
+    scene = Timeline(scene).at(clip.frames[frame].time_us, clip.camera_at(frame, "front"), "front")
     camera = scene.local(clip.camera_at(frame, "front"))
     bare = rasterize(scene.gaussians, camera, scene.seconds(clip.frames[frame].time_us))
     assert scene.sky is not None
@@ -358,6 +362,29 @@ def test_a_drive_streamed_into_a_scene(halves: tuple[Scene, Scene], clip: Clip, 
     joined = join_scenes(list(halves))
     assert len(grown.gaussians) < 1.1 * len(joined.gaussians)
     assert sorted(grown.exposure["front"].times_us.tolist()) == [k * 100_000 for k in range(16) if k % 4 != 2]
+
+
+def test_a_second_drive_over_the_same_road(halves: tuple[Scene, Scene], clip: Clip, model: WorldRec) -> None:
+    """Little is added where the first one was, nothing that it showed is lost, and what is new comes along."""
+    a, b = halves
+    frames = [
+        replace(f, time_us=f.time_us + HOUR_US, images={
+            name: replace(image, time_us=image.time_us + HOUR_US) for name, image in f.images.items()
+        })
+        for f in clip.frames
+    ]  # fmt: skip
+    later = replace(clip, frames=frames)
+    keys = clip.images(withheld=False)
+    again = extend_scene(a, later, model, keys=[key for key in keys if key[0] < 10])
+    assert len(again.gaussians) < 1.15 * len(a.gaussians)
+    for frame in (2, 6):
+        assert psnr(again, clip, frame) > psnr(a, clip, frame) - 0.1
+        assert psnr(again, later, frame) > psnr(a, clip, frame) - 1.0
+    further = extend_scene(a, later, model, keys=keys)
+    assert len(further.gaussians) > len(a.gaussians) + 0.3 * len(b.gaussians)
+    assert psnr(further, later, 14) > psnr(b, clip, 14) - 1.0
+    assert psnr(further, later, 14) > psnr(a, later, 14) + 1.0
+    assert psnr(further, clip, 2) > psnr(a, clip, 2) - 0.1
 
 
 def test_command(halves: tuple[Scene, Scene], tmp_path: Path) -> None:

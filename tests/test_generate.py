@@ -35,7 +35,7 @@ from jwmtool.joint.models import Models, open_models
 from jwmtool.joint.prior import carry_pictures, render_prior
 from jwmtool.joint.run import KEEP
 from jwmtool.joint.told import tell
-from jwmtool.rendering.view import Timeline
+from jwmtool.rendering.timeline import Timeline
 from jwmtool.worldgen import checkpoint
 from jwmtool.worldgen.autoencoder import Autoencoder
 from jwmtool.worldgen.autoencoder_config import AutoencoderConfig

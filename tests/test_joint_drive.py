@@ -22,7 +22,7 @@ from jwmtool.joint.drive import DriveRequest, nearest_size, resolve_drive
 from jwmtool.joint.first_frames import first_pictures
 from jwmtool.joint.path import actions_of, drive_path, driven, parse_actions
 from jwmtool.joint.prior import render_prior
-from jwmtool.rendering.view import Timeline
+from jwmtool.rendering.timeline import Timeline
 from jwmtool.worldgen.drawing import VEHICLES
 
 SMALL = (64, 32)

@@ -31,7 +31,7 @@ from jwmtool.rendering.compare import cover_resize
 from jwmtool.rendering.frames import render_frames
 from jwmtool.rendering.paths import View, ego_path, path_views, recorded_views, shifted_views
 from jwmtool.rendering.plan import RenderRequest, plan_render
-from jwmtool.rendering.view import Timeline, render_view
+from jwmtool.rendering.view import render_view
 
 
 @pytest.fixture(scope="module")
@@ -251,32 +251,3 @@ def test_metadata_is_json_lines(street: tuple[Clip, Scene, Path], tmp_path: Path
     assert record["time_us"] == 5
     assert record["camera"] == "front"
     assert np.asarray(record["world_from_cam"]).shape == (4, 4)
-
-
-def test_a_scene_does_not_fade_after_its_recording_ends() -> None:
-    """What is there when the recording ends stays, goes on as it moves, and what had gone by then does not return."""
-    gaussians = Gaussians.static(
-        torch.tensor([[5.0, 1.0, 1.0], [5.0, -1.0, 1.0], [6.0, 0.0, 1.0]]),
-        torch.tensor([[1.0, 0.0, 0.0, 0.0]] * 3),
-        torch.full((3, 3), 0.2),
-        torch.full((3,), 0.9),
-        torch.zeros(3, 1, 3),
-    )
-    gaussians = replace(
-        gaussians,
-        time_mid=torch.tensor([0.9, 0.0, 0.9]),
-        time_sigma=torch.tensor([0.2, 0.1, 0.2]),
-        velocity=torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.0, 0.0], [2.0, 0.0, 0.0]]),
-    )
-    poses = np.stack([np.eye(4)] * 2)
-    scene = Scene(gaussians, np.eye(4), ego_times_us=np.array([0, 1_000_000]), ego_world_from_rig=poses)
-    timeline = Timeline(scene)
-    assert timeline.at(500_000) is scene
-    after = timeline.at(4_000_000)
-    assert timeline.at(5_000_000) is after
-    means, opacities = after.gaussians.at(after.seconds(4_000_000))
-    _, at_the_end = gaussians.at(1.0)
-    assert torch.allclose(opacities, at_the_end[[0, 2]])
-    assert torch.allclose(means, torch.tensor([[5.0, 1.0, 1.0], [6.0 + 2.0 * 3.1, 0.0, 1.0]]), atol=1e-5)
-    before = timeline.at(-2_000_000)
-    assert len(before.gaussians) == 1 and before.gaussians.at(-2.0)[1].item() == pytest.approx(0.9)

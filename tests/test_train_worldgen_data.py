@@ -18,7 +18,7 @@ from true_depth import CONFIG as WORLDREC
 from jwmtool.artifacts.clip_io import read_clip
 from jwmtool.artifacts.scene import Scene
 from jwmtool.errors import InputError
-from jwmtool.rendering.view import Timeline
+from jwmtool.rendering.timeline import Timeline
 from jwmtool.training.autoencoder.pictures import load_picture
 from jwmtool.training.clips import Part, gather
 from jwmtool.training.worldgen.prepare import KINDS, Preparer, usable

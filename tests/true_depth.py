@@ -36,7 +36,9 @@ class TrueDepth(nn.Module):
         names = list(self.clip.cameras)
         depth = torch.stack(
             [
-                torch.from_numpy(self.read(round(float(time_s) * RATE_HZ), names[camera], views.size))
+                torch.from_numpy(
+                    self.read(round(float(time_s) * RATE_HZ) % round(3600 * RATE_HZ), names[camera], views.size)
+                )
                 for time_s, camera in zip(views.times_s, views.cameras.tolist(), strict=True)
             ]
         )

@@ -20,7 +20,7 @@ from jwmtool.geometry import se3
 from jwmtool.joint.drive import Drive
 from jwmtool.joint.prior import render_prior
 from jwmtool.rendering.compare import cover_resize
-from jwmtool.rendering.view import Timeline
+from jwmtool.rendering.timeline import Timeline
 
 MIN_COVERAGE = 0.5  # less of a rendered picture is no start
 _NEAR_M, _NEAR_RAD = 0.3, math.radians(5.0)  # a recorded picture was taken where the drive begins

@@ -15,7 +15,7 @@ from jwmtool.joint.chunks import Chunks
 from jwmtool.joint.drive import Drive
 from jwmtool.joint.prior import PriorFrames, carry_pictures, kept, render_prior
 from jwmtool.joint.told import encode, tell
-from jwmtool.rendering.view import Timeline
+from jwmtool.rendering.timeline import Timeline
 from jwmtool.worldgen.latents import FrameStream, Prior, VideoAutoencoder
 
 

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from jwmtool.joint.drive import Drive
 from jwmtool.rendering.holes import fill_holes
-from jwmtool.rendering.view import Timeline, render_view
+from jwmtool.rendering.timeline import Timeline
+from jwmtool.rendering.view import render_view
 from jwmtool.worldgen.carry import carried
 
 
@@ -71,8 +72,9 @@ def carry_pictures(
 def _render(timeline: Timeline, drive: Drive, view: int, frame: int) -> tuple[Tensor, Tensor, Tensor]:
     """Bare and filled color [3, H, W], coverage [1, H, W]."""
     camera, time_us = drive.camera_at(view, frame), int(drive.path.times_us[frame])
-    scene = timeline.at(time_us)
-    rendering = render_view(scene, camera, time_us, drive.cameras[view].name)
+    name = drive.cameras[view].name
+    scene = timeline.at(time_us, camera, name)
+    rendering = render_view(scene, camera, time_us, name)
     filled = fill_holes(rendering, camera, scene.sky is not None)
     bare = rendering.color.detach().float().cpu().permute(2, 0, 1).clamp(0.0, 1.0)
     color = torch.from_numpy(np.ascontiguousarray(filled.color)).permute(2, 0, 1).clamp(0.0, 1.0)

@@ -9,24 +9,24 @@ import torch
 from numpy.typing import NDArray
 
 from jwmtool.artifacts.clip import Clip
-from jwmtool.artifacts.scene import Scene
 from jwmtool.errors import InputError
 from jwmtool.imaging.similarity import SSIM_BORDER_PX
 from jwmtool.metrics.depth import DepthTruth, true_depth
 from jwmtool.metrics.moving import moving_regions
 from jwmtool.metrics.scores import DepthPair, Pair
 from jwmtool.rendering.frames import picture_of
+from jwmtool.rendering.timeline import Timeline
 from jwmtool.rendering.view import render_view
 
 Key = tuple[int, str]  # frame, camera
 Tick = Callable[[int, int], None]  # called with (done, total)
 
 
-def scene_pair(scene: Scene, clip: Clip, key: Key, against: DepthTruth | None, moving: bool) -> Pair:
+def scene_pair(timeline: Timeline, clip: Clip, key: Key, against: DepthTruth | None, moving: bool) -> Pair:
     """Render one picture of a clip.
 
     Args:
-        scene: on the device that shall render.
+        timeline: of a scene on the device that shall render.
         clip: at the size at which to render.
         key: frame and camera.
         against: what depth is scored against; None: not at all.
@@ -38,7 +38,7 @@ def scene_pair(scene: Scene, clip: Clip, key: Key, against: DepthTruth | None, m
     frame, name = key
     time_us, camera = clip.frames[frame].images[name].time_us, clip.camera_at(frame, name)
     with torch.no_grad():
-        rendering = render_view(scene, camera, time_us, name)
+        rendering = render_view(timeline.at(time_us, camera, name), camera, time_us, name)
     truth_m = None if against is None else true_depth(clip, frame, name, against)
     depth = None
     if truth_m is not None:

@@ -21,6 +21,7 @@ from jwmtool.metrics.moving import moving_regions
 from jwmtool.metrics.names import IMAGE_NAMES
 from jwmtool.metrics.pairs import Key, Tick, cameras_told, picture_mask, scene_pair
 from jwmtool.metrics.scores import Pair, Scores, score_pairs
+from jwmtool.rendering.timeline import Timeline
 
 SplitName = Literal["withheld", "train", "all"]
 PROTOCOLS: dict[SplitName, str] = {"withheld": "withheld-views", "train": "training-views", "all": "all-views"}
@@ -56,9 +57,11 @@ def score_scene(
     inside = names if moving is None else moving
     against = depth_truth(clip) if depth else None
 
+    timeline = Timeline(scene)
+
     def pairs() -> Iterator[Pair]:
         for done, key in enumerate(keys):
-            yield scene_pair(scene, clip, key, against, bool(inside))
+            yield scene_pair(timeline, clip, key, against, bool(inside))
             if tick is not None:
                 tick(done + 1, len(keys))
 

@@ -12,6 +12,7 @@ from jwmtool.metrics.names import IMAGE_NAMES
 from jwmtool.metrics.pairs import Tick, cameras_told, scene_pair
 from jwmtool.metrics.scores import Pair, Scores, score_pairs
 from jwmtool.metrics.windows import Window, window_clip, windows
+from jwmtool.rendering.timeline import Timeline
 
 WINDOWS_PROTOCOL = "storm-windows"
 
@@ -50,8 +51,9 @@ def score_windows(
         for window, part in parts:
             scene = scene_of(window)
             notes.extend(_window_notes(scene, part, window))
+            timeline = Timeline(scene)
             for key in keys[window.first]:
-                pair = scene_pair(scene, part, key, against, bool(inside))
+                pair = scene_pair(timeline, part, key, against, bool(inside))
                 yield replace(pair, frame=window.first + pair.frame)
                 done += 1
                 if tick is not None:

@@ -18,7 +18,8 @@ from jwmtool.imaging.colormap import depth_colors, gray
 from jwmtool.rendering.bev import DEFAULT_SIZE, below_headroom, bird_view, render_bird
 from jwmtool.rendering.compare import cover_resize, side_by_side
 from jwmtool.rendering.paths import View
-from jwmtool.rendering.view import NEAR_M, Origin, Timeline, only_origin, render_view
+from jwmtool.rendering.timeline import Timeline
+from jwmtool.rendering.view import NEAR_M, Origin, only_origin, render_view
 
 Show = Literal["color", "depth", "alpha"]
 MIN_ALPHA = 0.5  # below it, depth is that of a haze
@@ -44,7 +45,7 @@ def render_frames(
     timeline = Timeline(only_origin(scene, only))
     for view in views:
         with torch.no_grad():
-            shown = timeline.at(view.shown_us)
+            shown = timeline.at(view.shown_us, view.camera, view.camera_name)
             rendering = render_view(shown, view.camera, view.shown_us, view.camera_name, near_m=near_m)
         camera = view.camera
         meta = FrameMeta(

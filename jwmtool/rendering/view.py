@@ -53,29 +53,6 @@ def render_view(
     return Rendering(color.clamp(0.0, 1.0), rendering.depth, rendering.alpha)
 
 
-class Timeline:
-    """A scene through all time: before its recording it stays as it was first seen, and after it as it was last seen.
-
-    Fused scenes hold surfaces for as long as they were the best view of a place: without this, a scene would fade
-    within half a second of the recording's end. What moves goes on as it went.
-    """
-
-    def __init__(self, scene: Scene) -> None:
-        self._scene = scene
-        self._held: dict[int, Scene] = {}
-
-    def at(self, time_us: int) -> Scene:
-        """The scene to render at a time."""
-        times_us = self._scene.ego_times_us
-        if len(times_us) == 0 or times_us[0] <= time_us <= times_us[-1] or self._scene.gaussians.is_static:
-            return self._scene
-        end_us = int(times_us[0] if time_us < times_us[0] else times_us[-1])
-        if end_us not in self._held:
-            held = self._scene.gaussians.held(self._scene.seconds(end_us))
-            self._held[end_us] = replace(self._scene, gaussians=held)
-        return self._held[end_us]
-
-
 def only_origin(scene: Scene, only: Origin | None) -> Scene:
     """The scene with only its observed or only its imagined Gaussians (and, if only imagined, no sky)."""
     if only is None:

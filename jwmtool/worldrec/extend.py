@@ -11,11 +11,13 @@ from jwmtool.artifacts.clip import Clip
 from jwmtool.artifacts.scene import Scene
 from jwmtool.artifacts.tokens import Tokens
 from jwmtool.errors import InputError
+from jwmtool.rendering.timeline import APART_US, Drive, drives_of, nearest_drive
 from jwmtool.worldrec.fusion import State
 from jwmtool.worldrec.join import beside, sky_sums
 from jwmtool.worldrec.model import WorldRec
 from jwmtool.worldrec.plan import Key
 from jwmtool.worldrec.retell import DAY_S, check_near, retold
+from jwmtool.worldrec.scene_cover import life_spans
 from jwmtool.worldrec.stream import Chunk, Stream, Tick, chunk
 
 _CELL_M = 50.0  # of the chunks that a scene is cut into
@@ -52,7 +54,7 @@ def extend_scene(
     scene = retold(scene, scene.world_from_scene, start_us if far else scene.time_origin_us)
     check_near(scene.world_from_scene, clip.frames[0].world_from_rig)
     stream = Stream(model, scene.world_from_scene, scene.time_origin_us, device)
-    stream.frozen = chunks(scene)
+    stream.guests, stream.frozen = left_by(scene, clip)
     total = sky_sums(scene, model.config.sky_size)
     stream.sky = None if total is None else total.to(device)
     stream.extend(clip, keys, tick=tick)
@@ -68,6 +70,24 @@ def extend_scene(
         ego_times_us=both.ego_times_us,
         ego_world_from_rig=both.ego_world_from_rig,
     )
+
+
+def left_by(scene: Scene, clip: Clip) -> tuple[list[tuple[Drive, list[Chunk]]], list[Chunk]]:
+    """A scene as what each of the other drives left, and as what the drive left that the clip goes on with."""
+    drives = drives_of(scene)
+    first_us, last_us = int(clip.times_us[0]), int(clip.times_us[-1])
+    other = [d.times_us[0] > last_us + APART_US or d.times_us[-1] < first_us - APART_US for d in drives]
+    left: list[list[Chunk]] = [[] for _ in drives]
+    mine = []
+    for piece in chunks(scene):
+        if not any(other) or not len(piece.state.tokens):
+            mine.append(piece)
+            continue
+        which = nearest_drive(scene, drives, life_spans(piece.state.gaussians, piece.state.tokens)[0])
+        for k, pieces in enumerate(left):
+            if bool((which == k).any()):
+                (pieces if other[k] else mine).append(chunk(piece.state.select(which == k)))
+    return [(drive, pieces) for drive, pieces in zip(drives, left, strict=True) if pieces], mine
 
 
 def chunks(scene: Scene) -> list[Chunk]:

@@ -117,6 +117,7 @@ def fuse_window(
     *,
     own: Tensor | None = None,
     soft: bool = False,
+    known: Tensor | None = None,
 ) -> State:
     """Add a window to the state.
 
@@ -126,6 +127,7 @@ def fuse_window(
         gate: decides who speaks for a place.
         own: [V] bool, views whose patches are added; the others only bear witness. None: all.
         soft: for training: who loses fades by the gate's probability instead of going, and the graph is kept.
+        known: [V * H/4 * W/4] bool, patches that earlier drives show already: nothing is added of what stands there.
     """
     if own is None:
         own = torch.ones(len(views), dtype=torch.bool, device=views.images.device)
@@ -139,6 +141,8 @@ def fuse_window(
         until_s=float(times_s.max()),
         memory=memory,
     )
+    if known is not None:
+        new = new.select(~known[cells] | new.tokens.moving)
     if not len(state.tokens):
         return State.concat([state, new])
     before = state.memory
@@ -178,8 +182,13 @@ def _asked_before(new: State, earlier: Memory, gate: Gate) -> State:
     return witnessed(new, back, same, changed, torch.ones_like(earlier.views.cameras, dtype=torch.bool))
 
 
-def judge(state: State, held: Held, views: Views, gate: Gate, soft: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def judge(
+    state: State, held: Held, views: Views, gate: Gate, soft: bool, stay: bool = True
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Put the pairs that come close before the gate.
+
+    Args:
+        stay: who is over lives on where its depth is good enough for the view.
 
     Returns:
         (same [P] bool: the view shows the token's surface while it may be there; changed [P] bool: it shows a surface
@@ -197,8 +206,9 @@ def judge(state: State, held: Held, views: Views, gate: Gate, soft: bool) -> tup
     mid_s, sigma_s = life_spans(state.gaussians, tokens)
     # Who is over covers nothing, unless the eye is still where the token's depth is good enough: then it lives on.
     alive = (held.time_s[close] - mid_s[token]).abs() < _ALIVE * sigma_s[token]
-    eye = views.scene_from_cam[held.view[close], :3, 3]
-    alive |= (eye - tokens.eye[token]).norm(dim=1) < tokens.way_m[token]
+    if stay:
+        eye = views.scene_from_cam[held.view[close], :3, 3]
+        alive |= (eye - tokens.eye[token]).norm(dim=1) < tokens.way_m[token]
     speaks = torch.sigmoid(same) * torch.sigmoid(-better) if soft else ((same > 0) & (better <= 0)).float()
     area = torch.exp(2.0 * finer.clamp(max=0.0)) * state.presence[token].detach() * alive
     found, changed, covers = (torch.zeros_like(allowed) for _ in range(3))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -45,6 +45,11 @@ class Held:
     error: Tensor
     finer: Tensor
     inside: Tensor
+
+    def select(self, pairs: Tensor) -> Held:
+        """Some of the pairs by mask [P]."""
+        rows = {name: getattr(self, name)[pairs] for name in ("token", "view", "xy", "time_s")}
+        return replace(self, **rows, residual=self.residual[pairs], error=self.error[pairs], finer=self.finer[pairs])
 
     @property
     def asked(self) -> Tensor:

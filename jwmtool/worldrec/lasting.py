@@ -11,6 +11,7 @@ from jwmtool.worldrec.cover import ENOUGH, PATCH, spread
 from jwmtool.worldrec.holding import Held
 from jwmtool.worldrec.retell import for_gaussians
 from jwmtool.worldrec.scene_cover import GONE, HALF, coarse, life_spans, surfaces, trusted
+from jwmtool.worldrec.tokens import patch_index
 from jwmtool.worldrec.views import Views
 
 STATIC_AFTER_S = 1.0  # what lives so long (standard deviation) and was never seen through stays for all time
@@ -85,8 +86,7 @@ def _living_on(held: Held, covers: Tensor, views: Views, alive: Tensor) -> Tenso
     count = (len(views), views.size[0] // PATCH, views.size[1] // PATCH)
     area = torch.exp(2.0 * held.finer[rows].clamp(max=0.0)) * alive[rows]
     lacks = spread(view, xy, area, count) <= ENOUGH
-    column, row = (xy / PATCH).long().unbind(1)
-    cell = (view * count[1] + row.clamp(max=count[1] - 1)) * count[2] + column.clamp(max=count[2] - 1)
+    cell = patch_index(views, view, xy)
     votes = torch.bincount(token, minlength=len(held.inside))[token]
     key = votes * len(rows) + torch.arange(len(rows), device=rows.device)
     most = torch.full_like(lacks, -1, dtype=torch.int64).scatter_reduce(0, cell, key, "amax")

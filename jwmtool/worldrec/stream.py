@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -18,23 +19,22 @@ from jwmtool.fitting.views import scene_frame
 from jwmtool.gaussians.exposure import Exposure
 from jwmtool.gaussians.model import Gaussians
 from jwmtool.geometry import se3
+from jwmtool.rendering.timeline import Drive
 from jwmtool.worldrec.fusion import State, fuse_window
+from jwmtool.worldrec.guests import FAR_M, Visit, living, standing_there, times_then
 from jwmtool.worldrec.holding import in_view
 from jwmtool.worldrec.lasting import everlasting
 from jwmtool.worldrec.model import WorldRec
 from jwmtool.worldrec.path import EgoPath, within_way
 from jwmtool.worldrec.plan import Key, Part, windows_of
 from jwmtool.worldrec.reconstruction import Reconstruction
-from jwmtool.worldrec.scene_cover import life_spans
 from jwmtool.worldrec.sky import fill, splat_sky
 from jwmtool.worldrec.views import Views, load_views, working_size
 
 WINDOW_S = 2.0
 BEHIND_M = 60.0  # what lies so far behind the ego, and in no view, is frozen
 _UNSEEN = 2  # windows
-_THAW_M = 100.0  # what comes into view again within this is taken up again
 _FAINT = 0.01  # opacity below which a Gaussian is dropped
-_OVER = 3.0  # standard deviations of its life after which a token is over
 
 Tick = Callable[[int, int], None]
 
@@ -82,6 +82,7 @@ class Stream:
     Attributes:
         state: the working set, in the frame of the latest window.
         frozen: what is left behind.
+        guests: what earlier drives left, each with its drive: it is never changed.
         sky: sums over windows, see `splat_sky`; axes of the scene frame.
         exposure: color maps of the pictures looked at, by camera and time.
     """
@@ -93,6 +94,7 @@ class Stream:
     state: State = field(default_factory=State.empty)
     world_from_state: NDArray[np.float64] = field(default_factory=lambda: np.eye(4))
     frozen: list[Chunk] = field(default_factory=list)
+    guests: list[tuple[Drive, list[Chunk]]] = field(default_factory=list)
     sky: Tensor | None = None
     exposure: dict[str, dict[int, Tensor]] = field(default_factory=dict)
 
@@ -115,7 +117,7 @@ class Stream:
             found = within_way(without_faint(self.model(views)), views, path)
             self._move_to(world_from_window)
             self._thaw(views)
-            self._add(found, views, part)
+            self._add(found, views, part, self._known(found, views, clip, shown))
             self._freeze(views)
             self._paint(found, views)
             for (frame, name), affine in zip(shown, found.exposure.cpu(), strict=True):
@@ -145,11 +147,12 @@ class Stream:
             tokens=whole.tokens if self.model.config.method == "sparse" else None,
         )
 
-    def _add(self, found: Reconstruction, views: Views, part: Part) -> None:
+    def _add(self, found: Reconstruction, views: Views, part: Part, known: Tensor | None) -> None:
         row = torch.arange(len(views), device=self.device)
         if self.model.config.method == "sparse":
             # Patches of the pictures ahead come along: its own that those show better were left out for their sake.
-            self.state = fuse_window(self.state, found, views, self.model.gate, own=row >= len(part.before))
+            own = row >= len(part.before)
+            self.state = fuse_window(self.state, found, views, self.model.gate, own=own, known=known)
             return
         # A Gaussian for each pixel of each view: nothing is fused, as in the rivals' design.
         own = (row >= len(part.before)) & (row < len(part.before) + len(part.own))
@@ -181,22 +184,53 @@ class Stream:
     def _keep(self, state: State) -> None:
         self.frozen.append(chunk(self._finished(state)))
 
+    def _near(self, piece: Chunk) -> State | None:
+        """What is left behind, its tokens told in the frame of the window; None if it is far away."""
+        window_from_scene = self._window_from_scene()
+        ego = torch.linalg.inv(window_from_scene)[:3, 3].float()
+        if float((piece.center - ego).norm()) - piece.radius_m > FAR_M:
+            return None
+        return replace(piece.state, tokens=piece.state.tokens.moved(window_from_scene)).to(self.device)
+
+    def _window_from_scene(self) -> Tensor:
+        return torch.from_numpy(se3.inverse(self.world_from_state) @ self.world_from_scene)
+
+    def _known(self, found: Reconstruction, views: Views, clip: Clip, keys: Sequence[Key]) -> Tensor | None:
+        """Which patches earlier drives show already; what the views say against these is noted."""
+        known = None
+        for drive, pieces in self.guests:
+            places = [(clip.frames[k].world_from_rig[:3, 3], clip.frames[k].images[name].time_us) for k, name in keys]
+            then_s = times_then(drive, places, self.time_origin_us)
+            if not any(map(math.isfinite, then_s)):
+                continue
+            here: list[tuple[int, Tensor]] = []
+            for number, piece in enumerate(pieces):
+                state = self._near(piece)
+                if state is not None:
+                    here.append((number, standing_there(state, views, then_s)))
+            taken = [pieces[number].state.to(self.device).select(rows) for number, rows in here]
+            if not sum(len(state.tokens) for state in taken):
+                continue
+            state = State.concat(taken).moved(self._window_from_scene())
+            patches, told = Visit(state, views.times_s.new_tensor(then_s)).known(found, views, self.model.gate)
+            known = patches if known is None else known | patches
+            _note(pieces, here, told.tokens)
+        return known
+
     def _thaw(self, views: Views) -> None:
         """Take up again what the ego comes back to."""
-        window_from_scene = torch.from_numpy(se3.inverse(self.world_from_state) @ self.world_from_scene)
-        ego = torch.linalg.inv(window_from_scene)[:3, 3].float()
         left = []
         for piece in self.frozen:
-            if float((piece.center - ego).norm()) - piece.radius_m > _THAW_M:
+            state = self._near(piece)
+            if state is None:
                 left.append(piece)
                 continue
-            state = replace(piece.state, tokens=piece.state.tokens.moved(window_from_scene)).to(self.device)
-            near = (state.tokens.anchor.norm(dim=1) < _THAW_M) & ~state.tokens.moving
-            again = near & speaking(state, views) & in_view(state.tokens.anchor, views, _THAW_M)
+            near = (state.tokens.anchor.norm(dim=1) < FAR_M) & ~state.tokens.moving
+            again = near & speaking(state, views) & in_view(state.tokens.anchor, views, FAR_M)
             if not bool(again.any()):
                 left.append(piece)
                 continue
-            taken = piece.state.to(self.device).select(again).moved(window_from_scene)
+            taken = piece.state.to(self.device).select(again).moved(self._window_from_scene())
             taken = replace(taken, from_s=self.state.from_s, until_s=self.state.until_s)
             self.state = State.concat([taken, self.state])
             if not bool(again.all()):
@@ -204,7 +238,8 @@ class Stream:
         self.frozen = left
 
     def _whole(self) -> State:
-        return State.concat([*(piece.state for piece in self.frozen), self._finished(self.state)])
+        guests = [piece.state for _, pieces in self.guests for piece in pieces]
+        return State.concat([*guests, *(piece.state for piece in self.frozen), self._finished(self.state)])
 
     def _finished(self, state: State) -> State:
         """In the scene frame, on the CPU, with the lives that its Gaussians keep."""
@@ -226,13 +261,27 @@ def chunk(state: State) -> Chunk:
 def speaking(state: State, views: Views) -> Tensor:
     """[Q] bool: tokens that live at the time of one of the views, or are still good enough for where it stands."""
     tokens = state.tokens
-    mid_s, sigma_s = life_spans(state.gaussians, tokens)
-    first, last = views.times_s.min(), views.times_s.max()
-    lives = (mid_s + _OVER * sigma_s > first) & (mid_s - _OVER * sigma_s < last)
+    first, last = float(views.times_s.min()), float(views.times_s.max())
+    lives = living(state, first, last)
     eyes = views.scene_from_cam[:: max(1, len(views) // 4), :3, 3]
     away_m = torch.cdist(tokens.eye, eyes).amin(1)
     free = (tokens.until_s > first) & (tokens.since_s < last) & ~tokens.moving
     return lives | (free & (away_m < tokens.way_m))
+
+
+def _note(pieces: list[Chunk], rows: Sequence[tuple[int, Tensor]], told: Tokens) -> None:
+    """Write when tokens were seen through into the chunks that they came from: rows [Q] bool of each, in order."""
+    begin = 0
+    for number, taken in rows:
+        piece, here = pieces[number], taken.cpu()
+        end = begin + int(here.sum())
+        bounds = {}
+        for name in ("since_s", "until_s"):
+            bounds[name] = getattr(piece.state.tokens, name).clone()
+            bounds[name][here] = getattr(told, name)[begin:end].cpu()
+        tokens = replace(piece.state.tokens, **bounds)
+        pieces[number] = replace(piece, state=replace(piece.state, tokens=tokens))
+        begin = end
 
 
 def without_faint(found: Reconstruction) -> Reconstruction:

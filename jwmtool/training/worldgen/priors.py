@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from jwmtool.artifacts.clip import Clip, Split
 from jwmtool.imaging.push_pull import push_pull
 from jwmtool.rendering.holes import fill_holes
-from jwmtool.rendering.view import Timeline, on_device, render_view
+from jwmtool.rendering.timeline import Timeline
+from jwmtool.rendering.view import on_device, render_view
 from jwmtool.training.autoencoder.degrade import degraded
 from jwmtool.training.autoencoder.pictures import Shape
 from jwmtool.worldrec.model import WorldRec
@@ -81,7 +82,7 @@ def rendered(
         for view, name in enumerate(names):
             camera, time_us = clip.camera_at(frame, name).resized(*shape), clip.frames[frame].images[name].time_us
             with torch.no_grad():
-                shown = render_view(timeline.at(time_us), camera, time_us, name)
+                shown = render_view(timeline.at(time_us, camera, name), camera, time_us, name)
             filled = fill_holes(shown, camera, scene.sky is not None)
             color[view, frame], coverage[view, frame] = filled.color.clip(0.0, 1.0), filled.coverage
     made_of = np.zeros(len(clip.frames), bool)
