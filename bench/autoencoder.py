@@ -98,7 +98,8 @@ def fidelity(model: Any, clips: list[tuple[Path, range | None]], each: int) -> d
     height, width = true.shape[2:]
     return {
         "psnr": mean(psnrs), "psnr_lowest": round(min(psnrs), 2),
-        "psnr_linear": linear_code(torch.stack(pictures), model.stride, model.channels), "ssim": round(float(np.mean(ssims)), 4),
+        "psnr_linear": linear_code(torch.stack(pictures), model.stride, model.channels),
+        "ssim": round(float(np.mean(ssims)), 4),
         "pictures": len(psnrs), "clips": len(clips), "size": f"{width}x{height}",
     }  # fmt: skip
 

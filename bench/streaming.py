@@ -9,7 +9,9 @@ the process.
 Fusion, on worlds of each kind of 16 s, every fourth frame withheld:
   kept    PSNR of the withheld frames of the first 2 s, after 2, 8 and 16 s of streaming
   new     PSNR of the withheld frames of every later 2 s, by the whole scene and by that window's frames alone
-  twice   Gaussians that a second drive (the frames between the first's, an hour later) adds to a scene of the first
+  twice   Gaussians that a second drive (the frames between the first's, an hour later) adds to a scene of the first;
+          PSNR of every second withheld frame of the first drive by the first scene and by both, and of the second
+          drive's by the first scene and by both
   order   largest difference of PSNR between fuse(a, b) and fuse(b, a), of the two halves of the clip
   apart   Gaussians of two scenes 300 m apart, less those of their fusion
 """
@@ -128,6 +130,11 @@ def fusion(weights: Path, path: Path, device: str) -> dict[str, Any]:
     first = build(even)
     second = replace(clip, frames=[later(frame) for frame in clip.frames])
     both = extend_scene(first, second, model, keys=[key for key in given if key[0] % 2], device=device)
+    some = list(withheld[::2])
+    drives = {
+        "first_drive": [score(scene, clip, some) for scene in (first, both)],
+        "second_drive": [score(scene, second, some) for scene in (first, both)],
+    }
     a, b = build(until(0.0, 9.0)), build(until(7.0, 16.0))
     ab, ba = join_scenes([a, b]), join_scenes([b, a])
     order = max(abs(score(ab, clip, [i]) - score(ba, clip, [i])) for i in withheld)
@@ -137,7 +144,7 @@ def fusion(weights: Path, path: Path, device: str) -> dict[str, Any]:
     apart = len(a.gaussians) + len(far.gaussians) - len(join_scenes([a, far]).gaussians)
     return {
         "world": path.name, "kept": kept, "new_whole": round(float(mean[0]), 3), "new_alone": round(float(mean[1]), 3),
-        "twice": round(len(both.gaussians) / len(first.gaussians) - 1.0, 4), "order": round(order, 3),
+        "twice": round(len(both.gaussians) / len(first.gaussians) - 1.0, 4), **drives, "order": round(order, 3),
         "apart": apart, "gaussians": len(whole.gaussians),
     }  # fmt: skip
 
