@@ -35,7 +35,7 @@ class Drive:
     places: NDArray[np.float64]
 
     def nearest_us(self, place: NDArray[np.float64], time_us: int) -> int | None:
-        """When the ego came nearest to a place, if possible at `time_us`; None if it never came near."""
+        """When the ego came nearest to a place, if possible at or about `time_us`; None if it never came near."""
         times, places = self.times_us, self.places
         if times[0] <= time_us <= times[-1]:
             here = np.array([np.interp(time_us - times[0], times - times[0], places[:, axis]) for axis in range(3)])
@@ -44,6 +44,8 @@ class Drive:
         if away_m.min() > _NEAR_M:
             return None
         close = np.flatnonzero(away_m <= away_m.min() + _SAME_M)
+        if abs(time_us - self.clipped_us(time_us)) > APART_US:  # of another drive: while it stood, no time is nearer
+            return int(times[close[len(close) // 2]])
         return int(times[close[np.abs(times[close] - time_us).argmin()]])
 
     def clipped_us(self, time_us: int) -> int:
