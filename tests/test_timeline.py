@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from jwmtool.artifacts.clip import ClipCamera
 from jwmtool.artifacts.scene import Scene
@@ -48,6 +49,15 @@ def eye(x: float, y: float = 0.0) -> Camera:
 def drive(gaussians: Gaussians) -> Scene:
     times_us, poses = along(3.0)
     return Scene(gaussians, np.eye(4), ego_times_us=times_us, ego_world_from_rig=poses)
+
+
+def told_of(count: int, **known: Tensor) -> Tokens:
+    """A token for each Gaussian, all 0 but for what is known; nothing was seen through."""
+    shapes = {name: (count, 3) if name in ("anchor", "eye", "color") else (count,) for name in TOKEN_FIELDS}
+    values = {name: torch.zeros(shape) for name, shape in shapes.items()}
+    values |= {"moving": torch.zeros(count, dtype=torch.bool), "since_s": torch.full((count,), -NEVER_S)}
+    values |= {"until_s": torch.full((count,), NEVER_S), **known}
+    return Tokens(**values, of_gaussian=torch.arange(count, dtype=torch.int32))
 
 
 def opacities_at(scene: Scene, time_us: int) -> list[float]:
@@ -116,10 +126,21 @@ def test_a_second_drive_sees_what_the_first_one_saw_there() -> None:
         shown = Timeline(scene).at(begin_us + 1_000_000, eye(10.0))
         assert opacities_at(shown, begin_us + 1_000_000) == [0.9, 0.9], "its own, and what the other one saw"
     assert opacities_at(Timeline(scene).at(HOUR_US + 1_000_000), HOUR_US + 1_000_000) == [0.0, 0.0, 0.0, 0.9]
-    ends = torch.tensor([NEVER_S, 3600.5, NEVER_S, NEVER_S])
-    zeros = {name: torch.zeros(4, 3) if name in ("anchor", "eye", "color") else torch.zeros(4) for name in TOKEN_FIELDS}
-    zeros |= {"moving": torch.zeros(4, dtype=torch.bool), "since_s": torch.full((4,), -NEVER_S), "until_s": ends}
-    tokens = Tokens(**zeros, of_gaussian=torch.arange(4, dtype=torch.int32))
+    tokens = told_of(4, until_s=torch.tensor([NEVER_S, 3600.5, NEVER_S, NEVER_S]))
     told = replace(scene, tokens=tokens)
     assert len(Timeline(told).at(1_000_000, eye(10.0)).gaussians) == 2
     assert len(Timeline(told).at(HOUR_US + 1_000_000, eye(10.0)).gaussians) == 1
+
+
+def test_what_comes_far_nearer_than_it_was_seen_is_unknown() -> None:
+    """A patch that was 4 px wide would fill the picture."""
+    gaussians = some([3.0, 3.0, 3.0])  # all at x = 35, y = z = 1; the ego's way ends at x = 30
+    away = torch.tensor([[3.0, 0.0, 0.0], [7.5, 0.0, 0.0], [30.0, 0.0, 0.0]])
+    tokens = told_of(3, anchor=gaussians.means, eye=gaussians.means - away)
+    scene = replace(drive(gaussians), tokens=tokens)
+    timeline = Timeline(scene)
+    assert timeline.at(3_000_000, eye(30.0)) is scene
+    shown = timeline.at(3_200_000, eye(35.0, 3.236))  # 2.45 m away: 1.2, 3.06 and 12.2 times as near
+    opacities = opacities_at(shown, 3_200_000)
+    assert len(opacities) == 2 and opacities[0] == 0.9 and 0.7 < opacities[1] < 0.9
+    assert len(timeline.at(3_200_000).gaussians) == 3, "nobody looks from anywhere"

@@ -2,7 +2,7 @@
 
 Fused scenes hold a surface for as long as it was the best view of a place, so a life tells where the ego was rather
 than what happened. The time of what moves is the clock's; the time of what stands is that at which the ego, on each
-drive over the road, came nearest to where the camera is now.
+drive over the road, came nearest to where the camera is now. What comes far nearer than it was ever seen is unknown.
 """
 
 # G Gaussians, F poses of the ego's path.
@@ -24,6 +24,7 @@ from jwmtool.geometry.camera import Camera
 APART_US = 30_000_000  # between poses of two drives
 _NEAR_M = 15.0  # farther from a drive's path nothing is known of what that drive would have shown
 _SAME_M = 0.25  # of poses about as near that of the nearest time counts
+_NEARER = 3.0  # times as near as it was seen from what stands begins to fade, and at half as much again it is gone
 _FAINT = 0.01  # of their opacity: what has less left is not rendered
 
 
@@ -85,7 +86,8 @@ class Timeline:
             then_us[own] = last_us
         if all(t == time_us if k == own else t is None for k, t in enumerate(then_us)):
             return self._scene
-        return replace(self._scene, gaussians=self._shown(time_us, last_us, then_us), tokens=None)
+        gaussians = self._shown(time_us, last_us, then_us, camera)
+        return replace(self._scene, gaussians=gaussians, tokens=None)
 
     def _place(self, camera: Camera, name: str | None) -> NDArray[np.float64]:
         known = self._scene.cameras.get(name) if name is not None else None
@@ -94,7 +96,7 @@ class Timeline:
         place: NDArray[np.float64] = world_from_rig[:3, 3]
         return place
 
-    def _shown(self, time_us: int, last_us: int, then_us: list[int | None]) -> Gaussians:
+    def _shown(self, time_us: int, last_us: int, then_us: list[int | None], camera: Camera | None) -> Gaussians:
         """Lives of what stands shifted from when it was seen; what moves held from `last_us` on, if that has passed."""
         scene, gaussians = self._scene, self._scene.gaussians
         if self._lives is None:
@@ -105,6 +107,11 @@ class Timeline:
         now_s = scene.seconds(time_us)
         gone = (shift != 0) & ((now_s > lives.until_s) | (now_s < lives.since_s))
         means, opacities = gaussians.means, torch.where(gone, 0.0, gaussians.opacities)
+        if camera is not None:
+            eye = torch.from_numpy(scene.local(camera).world_from_cam[:3, 3]).to(means)
+            nearer = lives.seen_m / (means - eye).norm(dim=1).clamp(min=1e-3)
+            left = 1.0 - (2.0 * (nearer / _NEARER - 1.0)).clamp(0.0, 1.0)
+            opacities = torch.where(lives.stands, opacities * left, opacities)
         mid, sigma = gaussians.time_mid + shift, gaussians.time_sigma
         if last_us != time_us and not bool(lives.stands.all()):
             last_s = scene.seconds(last_us)
@@ -119,25 +126,28 @@ class Timeline:
 
 @dataclass(frozen=True)
 class _Lives:
-    """[G] of each Gaussian: whether it stands, which drive saw it, and between which times nothing was seen through it
-    (seconds since the scene's time origin)."""
+    """[G] of each Gaussian: whether it stands, which drive saw it, between which times nothing was seen through it
+    (seconds since the scene's time origin), and from how far its token was seen, m; 0: unknown."""
 
     stands: Tensor
     drive: Tensor
     since_s: Tensor
     until_s: Tensor
+    seen_m: Tensor
 
 
 def _lives(scene: Scene, drives: list[Drive]) -> _Lives:
     gaussians, tokens = scene.gaussians, scene.tokens
     mid = gaussians.time_mid
     since, until = torch.full_like(mid, -NEVER_S), torch.full_like(mid, NEVER_S)
+    seen_m = torch.zeros_like(mid)
     if tokens is not None:
         owner = tokens.of_gaussian.long().to(mid.device)
         rows = (owner >= 0).nonzero()[:, 0]
         since[rows] = tokens.since_s.to(mid)[owner[rows]]
         until[rows] = tokens.until_s.to(mid)[owner[rows]]
-    return _Lives((gaussians.velocity == 0).all(1), nearest_drive(scene, drives, mid), since, until)
+        seen_m[rows] = (tokens.anchor - tokens.eye).norm(dim=1).to(mid)[owner[rows]]
+    return _Lives((gaussians.velocity == 0).all(1), nearest_drive(scene, drives, mid), since, until, seen_m)
 
 
 def nearest_drive(scene: Scene, drives: list[Drive], times_s: Tensor) -> Tensor:  # [...] int64

@@ -20,7 +20,7 @@ from jwmtool.artifacts.atomic import atomic_file
 from jwmtool.errors import InputError
 from jwmtool.training.clips import Part
 
-FORMAT, VERSION = "jwm-latents", "1.2"
+FORMAT, VERSION = "jwm-latents", "1.3"
 CARRIED = "carried"  # the kind of priors that no scene gave: known pictures, carried along the path
 LEVELS = 255.0  # coverage and layout as bytes
 
