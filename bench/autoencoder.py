@@ -98,20 +98,26 @@ def fidelity(model: Any, clips: list[tuple[Path, range | None]], each: int) -> d
     height, width = true.shape[2:]
     return {
         "psnr": mean(psnrs), "psnr_lowest": round(min(psnrs), 2),
-        "psnr_linear": linear_code(torch.stack(pictures), model.stride, model.channels),
+        "psnr_linear": linear_code(pictures, model.stride, model.channels),
         "ssim": round(float(np.mean(ssims)), 4),
         "pictures": len(psnrs), "clips": len(clips), "size": f"{width}x{height}",
     }  # fmt: skip
 
 
-def linear_code(pictures: torch.Tensor, stride: int, channels: int) -> float:
-    """PSNR of pictures [N, 3, H, W] after their own principal components, so many of each square of so many px."""
-    tokens = torch.nn.functional.pixel_unshuffle(pictures, stride).permute(0, 2, 3, 1)
-    centered = tokens - tokens.mean((0, 1, 2))
-    flat = centered.flatten(0, 2).double()
-    axes = torch.linalg.eigh(flat.T @ flat)[1][:, -channels:].float()
-    coded = tokens.mean((0, 1, 2)) + centered @ axes @ axes.T
-    return mean(frame_psnrs(torch.nn.functional.pixel_shuffle(coded.permute(0, 3, 1, 2), stride), pictures))
+def linear_code(pictures: list[torch.Tensor], stride: int, channels: int) -> float:
+    """PSNR of pictures [3, H, W] after their own principal components, so many of each square of so many px."""
+    tokens = [torch.nn.functional.pixel_unshuffle(picture, stride) for picture in pictures]
+    flat = torch.cat([token.flatten(1).T for token in tokens])
+    middle = flat.mean(0)
+    centered = (flat - middle).double()
+    axes = torch.linalg.eigh(centered.T @ centered)[1][:, -channels:].float()
+    psnrs = []
+    for token, picture in zip(tokens, pictures, strict=True):
+        coded = middle + (token.flatten(1).T - middle) @ axes @ axes.T
+        psnrs += frame_psnrs(
+            torch.nn.functional.pixel_shuffle(coded.T.reshape(token.shape), stride)[None], picture[None]
+        )
+    return mean(psnrs)
 
 
 def with_priors(model: Any, clips: list[tuple[Path, range | None]], worldrec: Path) -> dict[str, Any]:

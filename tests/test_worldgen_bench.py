@@ -181,8 +181,12 @@ def test_estimators_learn_from_clips_and_are_kept(world: Path, tmp_path: Path) -
 def test_the_autoencoders_bench_scores_the_frames_it_is_told(world: Path) -> None:
     name, clips = autoencoder_bench.data_of(f"worlds={world.parent}:1-3")
     assert name == "worlds" and clips == [(world, range(1, 4))]
-    dimmed = SimpleNamespace(encode=lambda video: video, decode=lambda latents: (latents - 0.1).clamp(0.0, 1.0))
+    dimmed = SimpleNamespace(
+        encode=lambda video: video, decode=lambda latents: (latents - 0.1).clamp(0.0, 1.0), stride=16, channels=4
+    )
     found = autoencoder_bench.fidelity(dimmed, clips, each=12)
+    more = autoencoder_bench.fidelity(SimpleNamespace(**{**vars(dimmed), "channels": 64}), clips, each=12)
+    assert 10.0 < found["psnr_linear"] < more["psnr_linear"] - 3.0
     cameras = len(read_clip(world).cameras)
     assert found["pictures"] == 3 * cameras and 19.5 < found["psnr"] < 26.0
     with pytest.raises(SystemExit):

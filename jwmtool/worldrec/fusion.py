@@ -20,7 +20,7 @@ from jwmtool.gaussians.rigid import moved
 from jwmtool.worldrec.cover import ENOUGH, PATCH, spread
 from jwmtool.worldrec.gate import Facts, Gate, depth_tolerance
 from jwmtool.worldrec.holding import HIDDEN, Held, hold, unlikeness
-from jwmtool.worldrec.lasting import ended, kept_alive
+from jwmtool.worldrec.lasting import ALIVE, ended, kept_alive
 from jwmtool.worldrec.memory import Memory, plain, remembered
 from jwmtool.worldrec.model import WorldRec
 from jwmtool.worldrec.reconstruction import DepthMaps, Reconstruction
@@ -29,7 +29,6 @@ from jwmtool.worldrec.scene_cover import life_spans
 from jwmtool.worldrec.tokens import window_tokens
 from jwmtool.worldrec.views import Views
 
-_ALIVE = 1.8  # standard deviations of its life within which a token shows
 _CLOSE = 4.0  # tolerances: pairs farther off are not put before the gate
 _GONE = 0.02  # presence below which a token is dropped in training
 _CHANGED = 0.2  # mean difference in sRGB
@@ -151,14 +150,14 @@ def fuse_window(
         same, changed, covers, covered = judge(state, held, views, gate, soft)
         new = _without(new, covered, soft)
         fresh = (times_s > state.until_s + 1e-3) | (times_s < state.from_s - 1e-3)
-        old = witnessed(_kept_alive(state, held, covers, views), held, same, changed, fresh)
+        old = witnessed(_kept_alive(state, held, covers), held, same, changed, fresh)
         floats = floating(old, held, fresh)
         if before is not None:
             back = hold(new.tokens, before.views, before.depth)
             same, changed, covers, covered = judge(new, back, before.views, gate, soft)
             old = _without(old, covered, soft)
             fresh = (before.views.times_s[:, None] - times_s).abs().amin(1) > 1e-3
-            new = witnessed(_kept_alive(new, back, covers, before.views), back, same, changed, fresh)
+            new = witnessed(_kept_alive(new, back, covers), back, same, changed, fresh)
             if state.earlier is not None:
                 new = _asked_before(new, state.earlier, gate)
             # Who speaks for what is gone stays: who might take over from it need not know of that.
@@ -205,7 +204,7 @@ def judge(
     same, better = gate(facts)
     mid_s, sigma_s = life_spans(state.gaussians, tokens)
     # Who is over covers nothing, unless the eye is still where the token's depth is good enough: then it lives on.
-    alive = (held.time_s[close] - mid_s[token]).abs() < _ALIVE * sigma_s[token]
+    alive = (held.time_s[close] - mid_s[token]).abs() < ALIVE * sigma_s[token]
     if stay:
         eye = views.scene_from_cam[held.view[close], :3, 3]
         alive |= (eye - tokens.eye[token]).norm(dim=1) < tokens.way_m[token]
@@ -219,8 +218,8 @@ def judge(
     return found, changed, covers, spread(held.view[close], held.xy[close], speaks * area, patches)
 
 
-def _kept_alive(state: State, held: Held, covers: Tensor, views: Views) -> State:
-    return replace(state, gaussians=kept_alive(state.gaussians, state.tokens, held, covers, views))
+def _kept_alive(state: State, held: Held, covers: Tensor) -> State:
+    return replace(state, gaussians=kept_alive(state.gaussians, state.tokens, held, covers))
 
 
 def _without(state: State, covered: Tensor, soft: bool) -> State:

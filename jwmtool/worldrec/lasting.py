@@ -7,17 +7,15 @@ from torch import Tensor
 
 from jwmtool.artifacts.tokens import NEVER_S, Tokens
 from jwmtool.gaussians.model import STATIC_SIGMA_S, Gaussians
-from jwmtool.worldrec.cover import ENOUGH, PATCH, spread
 from jwmtool.worldrec.holding import Held
 from jwmtool.worldrec.retell import for_gaussians
 from jwmtool.worldrec.scene_cover import GONE, HALF, coarse, life_spans, surfaces, trusted
-from jwmtool.worldrec.tokens import patch_index
-from jwmtool.worldrec.views import Views
 
 STATIC_AFTER_S = 1.0  # what lives so long (standard deviation) and was never seen through stays for all time
 _STATIC_WAY_M = 5.0  # and whose depth is good enough from so far aside
 _LONGEST_PX = 3.0
 _SHORTEST_S = 0.02
+ALIVE = 1.8  # standard deviations of its life within which a token shows
 
 
 def ended(gaussians: Gaussians, tokens: Tokens, was: Tokens) -> Gaussians:
@@ -51,46 +49,25 @@ def ended(gaussians: Gaussians, tokens: Tokens, was: Tokens) -> Gaussians:
     )
 
 
-def kept_alive(gaussians: Gaussians, tokens: Tokens, held: Held, covers: Tensor, views: Views) -> Gaussians:
-    """Gaussians of tokens that speak for places in views (pairs by `covers` [P]): they live then, at half opacity.
+def kept_alive(gaussians: Gaussians, tokens: Tokens, held: Held, covers: Tensor) -> Gaussians:
+    """Gaussians of tokens that speak for places in views (pairs by `covers` [P]): they live at the views' times.
 
-    To the other side of its middle a life ends as it did. Of several that would have to live on for a patch one does:
-    on edges each view has a token of its own, and all of them together blur it.
+    To the other side of its middle a life ends as it did.
     """
     mid_s, sigma_s = life_spans(gaussians, tokens)
-    alive = (held.time_s - mid_s[held.token]).abs() < HALF * sigma_s[held.token]
-    chosen = _living_on(held, covers, views, alive)
-    token, time_s = held.token[chosen], held.time_s[chosen]
+    token, time_s = held.token[covers], held.time_s[covers]
     low = mid_s.scatter_reduce(0, token, time_s, "amin")
     high = mid_s.scatter_reduce(0, token, time_s, "amax")
-    longer = (high > mid_s + HALF * sigma_s) | (low < mid_s - HALF * sigma_s)
+    longer = (high > mid_s + ALIVE * sigma_s) | (low < mid_s - ALIVE * sigma_s)
     owner = tokens.of_gaussian
     theirs = for_gaussians(longer, owner)
-    mid, reach = gaussians.time_mid, HALF * gaussians.time_sigma
+    mid, reach = gaussians.time_mid, ALIVE * gaussians.time_sigma
     low = torch.minimum(for_gaussians(low, owner), mid - reach)
     high = torch.maximum(for_gaussians(high, owner), mid + reach)
     return gaussians.replace(
         time_mid=torch.where(theirs, 0.5 * (low + high), mid),
-        time_sigma=torch.where(theirs, 0.5 * (high - low) / HALF, gaussians.time_sigma),
+        time_sigma=torch.where(theirs, 0.5 * (high - low) / ALIVE, gaussians.time_sigma),
     )
-
-
-@torch.no_grad()
-def _living_on(held: Held, covers: Tensor, views: Views, alive: Tensor) -> Tensor:
-    """Rows of pairs whose tokens have to live on: for each patch that those alive [P] do not fill, one.
-
-    It is the one that speaks in most views, so that few do for all of them.
-    """
-    rows = covers.nonzero()[:, 0]
-    token, view, xy = held.token[rows], held.view[rows], held.xy[rows]
-    count = (len(views), views.size[0] // PATCH, views.size[1] // PATCH)
-    area = torch.exp(2.0 * held.finer[rows].clamp(max=0.0)) * alive[rows]
-    lacks = spread(view, xy, area, count) <= ENOUGH
-    cell = patch_index(views, view, xy)
-    votes = torch.bincount(token, minlength=len(held.inside))[token]
-    key = votes * len(rows) + torch.arange(len(rows), device=rows.device)
-    most = torch.full_like(lacks, -1, dtype=torch.int64).scatter_reduce(0, cell, key, "amax")
-    return rows[lacks[cell] & (key == most[cell])]
 
 
 def within(low: Tensor, high: Tensor, since: Tensor, until: Tensor) -> tuple[Tensor, Tensor]:
