@@ -320,8 +320,8 @@ def test_coverage_is_told_in_cells(stored: Stored) -> None:
     maps = torch.zeros(1, 1, 32, 64)
     maps[..., :4, :8] = 1.0
     assert cells(maps, 16).sum() == 2.0, "two squares of 4 px"
-    found = read_cut(stored, Cut(0, 1, 0, 8), 0)["coverage"]
-    assert 0.3 < float(found.mean()) < 1.0
+    found = [float(read_cut(stored, Cut(0, 1, 0, 8), prior)["coverage"].mean()) for prior in stored.scenes]
+    assert 0.3 < min(found) < 1.0, "the name of the file decides which of them have holes"
 
 
 def test_spread_is_how_latents_lie_about_their_priors(stored: Stored) -> None:
