@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
+from true_depth import knowing, street_clip
 
 from jwmtool.artifacts.clip import Clip
 from jwmtool.fitting.views import scene_frame
@@ -12,6 +14,16 @@ from jwmtool.worldrec.model import WorldRec
 from jwmtool.worldrec.views import Views, load_views
 
 SIZE = (112, 64)
+
+
+@pytest.fixture(scope="module", name="clip")
+def clip_of_a_street(tmp_path_factory: pytest.TempPathFactory) -> Clip:
+    return street_clip(tmp_path_factory.mktemp("street") / "clip", 16)
+
+
+@pytest.fixture(scope="module", name="model")
+def model_that_knows_it(clip: Clip) -> WorldRec:
+    return knowing(clip)
 
 
 def views_of(clip: Clip, *frames: int) -> Views:

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 from scenes import random_scene
-from small_fusion import fused, views_of
+from small_fusion import clip_of_a_street, fused, model_that_knows_it, views_of  # noqa: F401
 from torch import Tensor
-from true_depth import TrueDepth, knowing, street_clip
+from true_depth import TrueDepth, knowing
 
 from jwmtool.artifacts.clip import Clip
 from jwmtool.artifacts.scene import Scene
@@ -35,16 +35,6 @@ from jwmtool.worldrec.model import WorldRec
 from jwmtool.worldrec.stream import reconstruct_clip
 
 HOUR_US = 3_600_000_000
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Clip:
-    return street_clip(tmp_path_factory.mktemp("street") / "clip", 16)
-
-
-@pytest.fixture(scope="module")
-def model(clip: Clip) -> WorldRec:
-    return knowing(clip)
 
 
 @pytest.fixture(scope="module")

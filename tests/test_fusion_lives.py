@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import pytest
 import torch
 from scenes import random_gaussians
-from small_fusion import fused, views_of
-from true_depth import knowing, street_clip
+from small_fusion import clip_of_a_street, fused, model_that_knows_it, views_of  # noqa: F401
 
 from jwmtool.artifacts.clip import Clip
 from jwmtool.gaussians.rasterize import rasterize
@@ -22,16 +20,6 @@ from jwmtool.worldrec.lasting import ALIVE, kept_alive
 from jwmtool.worldrec.model import WorldRec
 from jwmtool.worldrec.path import EgoPath, within_way
 from jwmtool.worldrec.tokens import UNLIKE, other_surfaces
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Clip:
-    return street_clip(tmp_path_factory.mktemp("street") / "clip", 16)
-
-
-@pytest.fixture(scope="module")
-def model(clip: Clip) -> WorldRec:
-    return knowing(clip)
 
 
 def test_gaussians_told_in_another_frame_look_the_same() -> None:

@@ -56,7 +56,6 @@ def score_scene(
     keys = split_keys(clip, split)
     inside = names if moving is None else moving
     against = depth_truth(clip) if depth else None
-
     timeline = Timeline(scene)
 
     def pairs() -> Iterator[Pair]:

@@ -22,7 +22,7 @@ from jwmtool.worldrec.cover import ENOUGH
 from jwmtool.worldrec.fusion import State, judge, witnessed
 from jwmtool.worldrec.gate import Gate
 from jwmtool.worldrec.holding import hold, in_view
-from jwmtool.worldrec.novelty import shown
+from jwmtool.worldrec.novelty import as_well, errors
 from jwmtool.worldrec.reconstruction import Reconstruction
 from jwmtool.worldrec.scene_cover import life_spans
 from jwmtool.worldrec.tokens import patch_index
@@ -44,16 +44,17 @@ class Visit:
     state: State
     then_s: Tensor
 
-    def known(self, found: Reconstruction, views: Views, gate: Gate) -> tuple[Tensor, State]:
+    def known(self, found: Reconstruction, mine: Tensor, views: Views, gate: Gate) -> tuple[Tensor, State]:
         """Which patches of views [V * H/4 * W/4] it shows, and the state with what the views say against it.
 
         Args:
-            found: of the views.
+            found: of the views; mine: [V, H/4, W/4] its own errors (`novelty.errors`).
         """
         held = hold(self.state.tokens, views, found.depth)
         then = replace(held, time_s=self.then_s[held.view])
         same, changed, _, covered = judge(self.state, then, views, gate, soft=False, stay=False)
-        patches = (covered > ENOUGH) | shown(self.state.gaussians, self.then_s, found, views)
+        theirs = errors(found, self.state.gaussians, self.then_s, views)
+        patches = (covered > ENOUGH) | as_well(theirs, mine)
         # Whatever depth says: a view whose picture is shown right speaks against nothing.
         wrong = ~patches[patch_index(views, held.view, held.xy)]
         fresh = torch.ones_like(views.cameras, dtype=torch.bool)

@@ -48,8 +48,8 @@ class Held:
 
     def select(self, pairs: Tensor) -> Held:
         """Some of the pairs by mask [P]."""
-        rows = {name: getattr(self, name)[pairs] for name in ("token", "view", "xy", "time_s")}
-        return replace(self, **rows, residual=self.residual[pairs], error=self.error[pairs], finer=self.finer[pairs])
+        names = ("token", "view", "xy", "time_s", "residual", "error", "finer")
+        return replace(self, **{name: getattr(self, name)[pairs] for name in names})
 
     @property
     def asked(self) -> Tensor:

@@ -18,25 +18,23 @@ _WORSE, _BY = 1.25, 0.01  # as well: so many times the window's own error, and m
 
 
 @torch.no_grad()
-def shown(
+def errors(
+    found: Reconstruction,  # of the views, for its sky and exposure
     gaussians: Gaussians,  # in the frame of the views
-    times_s: Tensor,  # [V] at which to show them; those of views that are not finite show nothing
-    found: Reconstruction,  # of the views
+    times_s: Tensor,  # [V] at which to show them
     views: Views,
-) -> Tensor:  # [V * H/4 * W/4] bool
-    """Patches of views that Gaussians show as well as the window's own reconstruction does."""
+) -> Tensor:  # [V, H/4, W/4]
+    """Mean absolute difference of each patch to the views, sRGB; inf where a view's time is not finite."""
     rows, columns = views.size[0] // PATCH, views.size[1] // PATCH
-    patches = torch.zeros(len(views), rows, columns, dtype=torch.bool, device=views.images.device)
     scene = replace(found, gaussians=gaussians)
+    result = views.images.new_full((len(views), rows, columns), torch.inf)
     for v in times_s.isfinite().nonzero()[:, 0].tolist():
-        theirs = _errors(scene, float(times_s[v]), found.exposure[v], views, v)
-        mine = _errors(found, float(views.times_s[v]), found.exposure[v], views, v)
-        patches[v] = theirs <= _WORSE * mine + _BY
-    return patches.flatten()
+        color, _ = scene.render(views.camera(v), float(times_s[v]), found.exposure[v])
+        error = (color.clamp(0.0, 1.0).permute(2, 0, 1) - views.images[v]).abs().mean(0)
+        result[v] = avg_pool2d(error[None, None], PATCH)[0, 0]
+    return result
 
 
-def _errors(scene: Reconstruction, time_s: float, exposure: Tensor, views: Views, v: int) -> Tensor:
-    """[H/4, W/4] mean absolute difference, sRGB, of one view."""
-    color, _ = scene.render(views.camera(v), time_s, exposure)
-    error = (color.clamp(0.0, 1.0).permute(2, 0, 1) - views.images[v]).abs().mean(0)
-    return avg_pool2d(error[None, None], PATCH)[0, 0]
+def as_well(theirs: Tensor, mine: Tensor) -> Tensor:
+    """[V * H/4 * W/4] bool: patches whose errors are hardly more than those of the window itself."""
+    return (theirs <= _WORSE * mine + _BY).flatten()

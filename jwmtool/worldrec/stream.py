@@ -25,6 +25,7 @@ from jwmtool.worldrec.guests import FAR_M, Visit, living, standing_there, times_
 from jwmtool.worldrec.holding import in_view
 from jwmtool.worldrec.lasting import everlasting
 from jwmtool.worldrec.model import WorldRec
+from jwmtool.worldrec.novelty import errors
 from jwmtool.worldrec.path import EgoPath, within_way
 from jwmtool.worldrec.plan import Key, Part, windows_of
 from jwmtool.worldrec.reconstruction import Reconstruction
@@ -82,7 +83,7 @@ class Stream:
     Attributes:
         state: the working set, in the frame of the latest window.
         frozen: what is left behind.
-        guests: what earlier drives left, each with its drive: it is never changed.
+        guests: what earlier drives left, each with its drive; only when something was seen through is noted there.
         sky: sums over windows, see `splat_sky`; axes of the scene frame.
         exposure: color maps of the pictures looked at, by camera and time.
     """
@@ -184,9 +185,8 @@ class Stream:
     def _keep(self, state: State) -> None:
         self.frozen.append(chunk(self._finished(state)))
 
-    def _near(self, piece: Chunk) -> State | None:
+    def _near(self, piece: Chunk, window_from_scene: Tensor) -> State | None:
         """What is left behind, its tokens told in the frame of the window; None if it is far away."""
-        window_from_scene = self._window_from_scene()
         ego = torch.linalg.inv(window_from_scene)[:3, 3].float()
         if float((piece.center - ego).norm()) - piece.radius_m > FAR_M:
             return None
@@ -197,7 +197,8 @@ class Stream:
 
     def _known(self, found: Reconstruction, views: Views, clip: Clip, keys: Sequence[Key]) -> Tensor | None:
         """Which patches earlier drives show already; what the views say against these is noted."""
-        known = None
+        known, mine = None, None
+        window_from_scene = self._window_from_scene()
         for drive, pieces in self.guests:
             places = [(clip.frames[k].world_from_rig[:3, 3], clip.frames[k].images[name].time_us) for k, name in keys]
             then_s = times_then(drive, places, self.time_origin_us)
@@ -205,14 +206,16 @@ class Stream:
                 continue
             here: list[tuple[int, Tensor]] = []
             for number, piece in enumerate(pieces):
-                state = self._near(piece)
+                state = self._near(piece, window_from_scene)
                 if state is not None:
                     here.append((number, standing_there(state, views, then_s)))
             taken = [pieces[number].state.to(self.device).select(rows) for number, rows in here]
             if not sum(len(state.tokens) for state in taken):
                 continue
-            state = State.concat(taken).moved(self._window_from_scene())
-            patches, told = Visit(state, views.times_s.new_tensor(then_s)).known(found, views, self.model.gate)
+            if mine is None:
+                mine = errors(found, found.gaussians, views.times_s, views)
+            visit = Visit(State.concat(taken).moved(window_from_scene), views.times_s.new_tensor(then_s))
+            patches, told = visit.known(found, mine, views, self.model.gate)
             known = patches if known is None else known | patches
             _note(pieces, here, told.tokens)
         return known
@@ -220,8 +223,9 @@ class Stream:
     def _thaw(self, views: Views) -> None:
         """Take up again what the ego comes back to."""
         left = []
+        window_from_scene = self._window_from_scene()
         for piece in self.frozen:
-            state = self._near(piece)
+            state = self._near(piece, window_from_scene)
             if state is None:
                 left.append(piece)
                 continue
@@ -230,7 +234,7 @@ class Stream:
             if not bool(again.any()):
                 left.append(piece)
                 continue
-            taken = piece.state.to(self.device).select(again).moved(self._window_from_scene())
+            taken = piece.state.to(self.device).select(again).moved(window_from_scene)
             taken = replace(taken, from_s=self.state.from_s, until_s=self.state.until_s)
             self.state = State.concat([taken, self.state])
             if not bool(again.all()):
