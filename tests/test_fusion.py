@@ -271,7 +271,8 @@ def test_disjoint_scenes_add(halves: tuple[Scene, Scene]) -> None:
         far = both.gaussians.means[len(a.gaussians) :] - b.gaussians.means
         assert torch.allclose(far, far[:1].expand_as(far), atol=1e-3)
         assert both.tokens is not None and len(both.tokens.of_gaussian) == len(both.gaussians)
-    assert both.exposure["front"].times_us.tolist() == [k * 100_000 for k in range(16) if k % 4 != 2]
+    times_us = {int(time_us) for scene in halves for time_us in scene.exposure["front"].times_us}
+    assert both.exposure["front"].times_us.tolist() == sorted(times_us)
 
 
 def test_who_saw_the_sky_speaks_for_it() -> None:
@@ -351,7 +352,8 @@ def test_a_drive_streamed_into_a_scene(halves: tuple[Scene, Scene], clip: Clip, 
     assert psnr(grown, clip, 2) > psnr(a, clip, 2) - 1.0, "what was there stays"
     joined = join_scenes(list(halves))
     assert len(grown.gaussians) < 1.1 * len(joined.gaussians)
-    assert sorted(grown.exposure["front"].times_us.tolist()) == [k * 100_000 for k in range(16) if k % 4 != 2]
+    times_us = {int(time_us) for scene in halves for time_us in scene.exposure["front"].times_us}
+    assert set(grown.exposure["front"].times_us.tolist()) == times_us
 
 
 def test_a_second_drive_over_the_same_road(halves: tuple[Scene, Scene], clip: Clip, model: WorldRec) -> None:

@@ -16,9 +16,10 @@ from jwmtool.gaussians.sky import sample_sky, sky_directions, turned_sky
 from jwmtool.geometry import se3
 from jwmtool.geometry.harmonics import C0
 from jwmtool.worldrec.holding import hold
-from jwmtool.worldrec.lasting import ALIVE, kept_alive
+from jwmtool.worldrec.lasting import kept_alive
 from jwmtool.worldrec.model import WorldRec
 from jwmtool.worldrec.path import EgoPath, within_way
+from jwmtool.worldrec.scene_cover import HALF
 from jwmtool.worldrec.tokens import UNLIKE, other_surfaces
 
 
@@ -55,12 +56,12 @@ def test_who_is_kept_alive_ends_to_the_other_side_as_before(clip: Clip, model: W
         held = hold(state.tokens, second, model(second, depth_only=True).depth)
     later = replace(held, time_s=held.time_s + 5.0)
     was = state.gaussians
-    longer = kept_alive(was, state.tokens, later, torch.ones_like(held.token, dtype=torch.bool))
+    longer = kept_alive(was, state.tokens, later.token, later.time_s)
     some = longer.time_sigma > was.time_sigma
     assert float(some.float().mean()) > 0.5
-    begins, began = (g.time_mid[some] - ALIVE * g.time_sigma[some] for g in (longer, was))
+    begins, began = (g.time_mid[some] - HALF * g.time_sigma[some] for g in (longer, was))
     assert torch.allclose(begins, began, atol=1e-4)
-    ends = longer.time_mid[some] + ALIVE * longer.time_sigma[some]
+    ends = longer.time_mid[some] + HALF * longer.time_sigma[some]
     assert bool((ends > float(second.times_s.min()) + 4.9).all())
 
 

@@ -32,6 +32,7 @@ from jwmtool.worldrec.views import Views
 _CLOSE = 4.0  # tolerances: pairs farther off are not put before the gate
 _GONE = 0.02  # presence below which a token is dropped in training
 _CHANGED = 0.2  # mean difference in sRGB
+_ROWS = ("presence", "unseen", "cell", "patch")
 _FLOATER = 2  # views that must see through a token that nobody confirmed, for it to be dropped
 
 
@@ -44,6 +45,7 @@ class State:
         presence: [Q] how much each token is still there: 1, or in training what the gate has left of it.
         unseen: [Q] windows since a view could last have shown it.
         cell: [Q] int64, the patch of a view of `memory` that each token is, -1: of none.
+        patch: [Q] int64, alike for the surfaces that one patch showed, -1: not known any more.
         from_s, until_s: the times of the views that it is from; views between are not asked twice.
         memory: the latest window; earlier: a few views of each of some windows before it.
     """
@@ -53,6 +55,7 @@ class State:
     presence: Tensor
     unseen: Tensor
     cell: Tensor
+    patch: Tensor
     from_s: float = NEVER_S
     until_s: float = -NEVER_S
     memory: Memory | None = None
@@ -62,7 +65,8 @@ class State:
     def of(gaussians: Gaussians, tokens: Tokens) -> State:
         """A scene as it is, nothing asked yet."""
         ones = torch.ones_like(tokens.support)
-        return State(gaussians, tokens, ones, 0.0 * ones, torch.full_like(ones, -1, dtype=torch.int64))
+        none = torch.full_like(ones, -1, dtype=torch.int64)
+        return State(gaussians, tokens, ones, 0.0 * ones, none, none)
 
     @staticmethod
     def empty(device: torch.device | str = "cpu") -> State:
@@ -72,7 +76,7 @@ class State:
     def select(self, keep: Tensor) -> State:
         """Some tokens by mask [Q], with their Gaussians and those of no token."""
         tokens, stays = self.tokens.select(keep)
-        rows = {name: getattr(self, name)[keep] for name in ("presence", "unseen", "cell")}
+        rows = {name: getattr(self, name)[keep] for name in _ROWS}
         gaussians = self.gaussians.select(stays.nonzero()[:, 0])  # one search for all of its tensors
         return replace(self, gaussians=gaussians, tokens=tokens, **rows)
 
@@ -88,7 +92,7 @@ class State:
 
     def to(self, device: torch.device | str) -> State:
         """Move every tensor; the memories stay behind."""
-        rows = {name: getattr(self, name).to(device) for name in ("presence", "unseen", "cell")}
+        rows = {name: getattr(self, name).to(device) for name in _ROWS}
         return replace(
             self, gaussians=self.gaussians.to(device), tokens=self.tokens.to(device), memory=None, earlier=None, **rows
         )
@@ -96,7 +100,7 @@ class State:
     @staticmethod
     def concat(parts: Sequence[State]) -> State:
         """Join; the memories are the last one's."""
-        rows = {name: torch.cat([getattr(p, name) for p in parts]) for name in ("presence", "unseen", "cell")}
+        rows = {name: torch.cat([getattr(p, name) for p in parts]) for name in _ROWS}
         return State(
             gaussians=Gaussians.concat([p.gaussians for p in parts]),
             tokens=Tokens.concat([p.tokens for p in parts]),
@@ -130,12 +134,13 @@ def fuse_window(
     """
     if own is None:
         own = torch.ones(len(views), dtype=torch.bool, device=views.images.device)
-    gaussians, tokens, cells = window_tokens(views, reconstruction, own)
+    gaussians, tokens, cells, main = window_tokens(views, reconstruction, own)
     times_s = views.times_s
     memory = Memory(views, plain(reconstruction.depth))
     new = replace(
         State.of(gaussians, tokens),
         cell=torch.where(tokens.moving, -1, cells),
+        patch=main + 1 + int(state.patch.max()) if len(state.patch) else main,
         from_s=float(times_s.min()),
         until_s=float(times_s.max()),
         memory=memory,
@@ -150,14 +155,14 @@ def fuse_window(
         same, changed, covers, covered = judge(state, held, views, gate, soft)
         new = _without(new, covered, soft)
         fresh = (times_s > state.until_s + 1e-3) | (times_s < state.from_s - 1e-3)
-        old = witnessed(_kept_alive(state, held, covers), held, same, changed, fresh)
+        old = witnessed(_kept_alive(state, held, covers, views), held, same, changed, fresh)
         floats = floating(old, held, fresh)
         if before is not None:
             back = hold(new.tokens, before.views, before.depth)
             same, changed, covers, covered = judge(new, back, before.views, gate, soft)
             old = _without(old, covered, soft)
             fresh = (before.views.times_s[:, None] - times_s).abs().amin(1) > 1e-3
-            new = witnessed(_kept_alive(new, back, covers), back, same, changed, fresh)
+            new = witnessed(_kept_alive(new, back, covers, before.views), back, same, changed, fresh)
             if state.earlier is not None:
                 new = _asked_before(new, state.earlier, gate)
             # Who speaks for what is gone stays: who might take over from it need not know of that.
@@ -218,8 +223,30 @@ def judge(
     return found, changed, covers, spread(held.view[close], held.xy[close], speaks * area, patches)
 
 
-def _kept_alive(state: State, held: Held, covers: Tensor) -> State:
-    return replace(state, gaussians=kept_alive(state.gaussians, state.tokens, held, covers))
+def _kept_alive(state: State, held: Held, covers: Tensor, views: Views) -> State:
+    """Tokens that speak for places in views live then, and so do the other surfaces that their patches showed."""
+    token, view = held.token[covers], held.view[covers]
+    also, pair = _of_same_patch(state, token)
+    tokens, eye, time_s = state.tokens, views.scene_from_cam[view[pair], :3, 3], views.times_s[view[pair]]
+    # Of those no view can tell: their depth is an edge's. They are shown from where that does not matter.
+    near = (eye - tokens.eye[also]).norm(dim=1) < tokens.way_m[also]
+    near &= (time_s > tokens.since_s[also]) & (time_s < tokens.until_s[also])
+    token, view = torch.cat([token, also[near]]), torch.cat([view, view[pair[near]]])
+    return replace(state, gaussians=kept_alive(state.gaussians, tokens, token, views.times_s[view]))
+
+
+def _of_same_patch(state: State, token: Tensor) -> tuple[Tensor, Tensor]:
+    """For some of the tokens [P] all others of their patches: (others [N], which of the P each belongs to [N])."""
+    _, patch = torch.unique(state.patch, return_inverse=True)
+    order = patch.argsort(stable=True)
+    count = torch.bincount(patch)
+    begin = count.cumsum(0) - count
+    number = count[patch[token]] * (state.patch[token] >= 0)
+    pair = torch.repeat_interleave(torch.arange(len(token), device=token.device), number)
+    place = torch.arange(len(pair), device=token.device) - (number.cumsum(0) - number)[pair]
+    found = order[begin[patch[token[pair]]] + place]
+    other = found != token[pair]
+    return found[other], pair[other]
 
 
 def _without(state: State, covered: Tensor, soft: bool) -> State:

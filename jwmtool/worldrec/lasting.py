@@ -7,7 +7,6 @@ from torch import Tensor
 
 from jwmtool.artifacts.tokens import NEVER_S, Tokens
 from jwmtool.gaussians.model import STATIC_SIGMA_S, Gaussians
-from jwmtool.worldrec.holding import Held
 from jwmtool.worldrec.retell import for_gaussians
 from jwmtool.worldrec.scene_cover import GONE, HALF, coarse, life_spans, surfaces, trusted
 
@@ -49,24 +48,23 @@ def ended(gaussians: Gaussians, tokens: Tokens, was: Tokens) -> Gaussians:
     )
 
 
-def kept_alive(gaussians: Gaussians, tokens: Tokens, held: Held, covers: Tensor) -> Gaussians:
-    """Gaussians of tokens that speak for places in views (pairs by `covers` [P]): they live at the views' times.
+def kept_alive(gaussians: Gaussians, tokens: Tokens, token: Tensor, time_s: Tensor) -> Gaussians:
+    """Gaussians of tokens that are to live at some times, and to be seen then: pairs of a token [P] and a time [P].
 
     To the other side of its middle a life ends as it did.
     """
     mid_s, sigma_s = life_spans(gaussians, tokens)
-    token, time_s = held.token[covers], held.time_s[covers]
     low = mid_s.scatter_reduce(0, token, time_s, "amin")
     high = mid_s.scatter_reduce(0, token, time_s, "amax")
-    longer = (high > mid_s + ALIVE * sigma_s) | (low < mid_s - ALIVE * sigma_s)
+    longer = (high > mid_s + HALF * sigma_s) | (low < mid_s - HALF * sigma_s)
     owner = tokens.of_gaussian
     theirs = for_gaussians(longer, owner)
-    mid, reach = gaussians.time_mid, ALIVE * gaussians.time_sigma
+    mid, reach = gaussians.time_mid, HALF * gaussians.time_sigma
     low = torch.minimum(for_gaussians(low, owner), mid - reach)
     high = torch.maximum(for_gaussians(high, owner), mid + reach)
     return gaussians.replace(
         time_mid=torch.where(theirs, 0.5 * (low + high), mid),
-        time_sigma=torch.where(theirs, 0.5 * (high - low) / ALIVE, gaussians.time_sigma),
+        time_sigma=torch.where(theirs, 0.5 * (high - low) / HALF, gaussians.time_sigma),
     )
 
 

@@ -250,7 +250,7 @@ class Stream:
         scene_from_state = torch.from_numpy(se3.inverse(self.world_from_scene) @ self.world_from_state)
         state = state.moved(scene_from_state).to("cpu")
         nowhere = torch.full_like(state.cell, -1)
-        return replace(state, gaussians=everlasting(state.gaussians, state.tokens), cell=nowhere)
+        return replace(state, gaussians=everlasting(state.gaussians, state.tokens), cell=nowhere, patch=nowhere)
 
 
 def chunk(state: State) -> Chunk:

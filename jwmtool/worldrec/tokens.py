@@ -25,7 +25,9 @@ APART = 0.15  # log distance from the query's own surface: another one
 UNLIKE = 0.15  # mean difference of color, sRGB: another one
 
 
-def window_tokens(views: Views, reconstruction: Reconstruction, own: Tensor) -> tuple[Gaussians, Tokens, Tensor]:
+def window_tokens(
+    views: Views, reconstruction: Reconstruction, own: Tensor
+) -> tuple[Gaussians, Tokens, Tensor, Tensor]:
     """The Gaussians of queries from some of the views, their tokens, and the tokens' places.
 
     A query on an edge has Gaussians on two or three surfaces: each surface becomes a token.
@@ -34,8 +36,8 @@ def window_tokens(views: Views, reconstruction: Reconstruction, own: Tensor) -> 
         own: [V] bool, the views whose queries are wanted.
 
     Returns:
-        (Gaussians, tokens, cell [Q] int64: the patch of a view that each token lies in, as `patch_index` counts).
-        Tokens of the queries themselves come before those of other surfaces.
+        (Gaussians, tokens, cell [Q] int64: the patch of a view that each token lies in, as `patch_index` counts; main
+        [Q] int64: the token of the query itself). Those come before those of other surfaces.
 
     Raises:
         ValueError: the reconstruction has no queries.
@@ -81,7 +83,7 @@ def window_tokens(views: Views, reconstruction: Reconstruction, own: Tensor) -> 
     gaussians = gaussians.replace(
         time_sigma=torch.minimum(gaussians.time_sigma, life), velocity=gaussians.velocity * moves[:, None]
     )
-    return gaussians, whole, torch.cat([place, place[query]])
+    return gaussians, whole, torch.cat([place, place[query]]), torch.cat([everything, query])
 
 
 def other_surfaces(gaussians: Gaussians, tokens: Tokens) -> tuple[Tokens, Tensor]:
