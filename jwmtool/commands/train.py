@@ -165,7 +165,7 @@ def run(
     from jwmtool.device import resolve_device
     from jwmtool.errors import OutputExistsError, UsageError
     from jwmtool.training.checkpoint import latest_state
-    from jwmtool.training.clips import gather
+    from jwmtool.training.clips import MIN_FRAMES, gather
     from jwmtool.training.loop import train
     from jwmtool.training.remove import remove_run
     from jwmtool.training.run import Run
@@ -185,7 +185,7 @@ def run(
     if not (resume or force) and latest_state(output) is not None:
         raise OutputExistsError(output)
     asked = Run(output, used_device, budget_s, max_steps, resume, init)
-    clips = gather(read_paths(data), held_out or ())
+    clips = gather(read_paths(data), held_out or (), MIN_FRAMES if model == "worldrec" else 1)
     if model == "worldrec":
         from jwmtool.training.worldrec.plan import plan_worldrec
 

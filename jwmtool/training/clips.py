@@ -17,7 +17,7 @@ from jwmtool.artifacts.clip_io import read_clip
 from jwmtool.artifacts.json_file import read_json
 from jwmtool.errors import InputError, UsageError
 
-MIN_FRAMES = 3  # two of context, one between
+MIN_FRAMES = 3  # of a scene: two of context, one between
 HELD_OUT_SHARE, MAX_HELD_OUT = 0.05, 8
 _LAST_SHARE, _LAST_FRAMES = 0.2, 6  # of an only clip
 _OPEN_CLIPS = 1024
@@ -59,19 +59,22 @@ class Data:
         return {"training": [[told(p) for p in g] for g in self.training], "held_out": [told(p) for p in self.held_out]}
 
 
-def gather(arguments: Sequence[Path], held_out: Sequence[Path] = ()) -> Data:
+def gather(arguments: Sequence[Path], held_out: Sequence[Path] = (), least: int = MIN_FRAMES) -> Data:
     """Find the clips of arguments, each a clip folder or a folder of clip folders.
 
     Of `held_out` at most eight clips are taken, evenly. Without, one clip in twenty, at least one and at most eight, is
     kept from training; of an only clip, the last fifth of its frames.
 
+    Args:
+        least: frames of a clip that can be trained on.
+
     Raises:
         InputError: no clip, a damaged one, or one too short. UsageError: a clip for both.
     """
-    groups = [[_whole(folder) for folder in find_clips(argument)] for argument in arguments]
+    groups = [[_whole(folder, least) for folder in find_clips(argument)] for argument in arguments]
     if not groups:
         raise UsageError("training: expected clips (--data DIR), found none")
-    kept = [_whole(folder) for argument in held_out for folder in find_clips(argument)]
+    kept = [_whole(folder, least) for argument in held_out for folder in find_clips(argument)]
     if not kept:
         groups, kept = _split(groups)
     elsewhere = {part.folder.resolve() for part in kept} if held_out else set()
@@ -125,7 +128,7 @@ class OpenClips:
         return clip
 
 
-def _whole(folder: Path) -> Part:
+def _whole(folder: Path, least: int) -> Part:
     """All of a clip. Only counts: reading and checking hundreds of clips whole would take minutes."""
     document = read_json(folder / "clip.json")
     frames, split = document.get("frames"), document.get("split", {})
@@ -133,9 +136,9 @@ def _whole(folder: Path) -> Part:
         read_clip(folder)  # says what is wrong
         raise InputError(folder, "a clip", "another document")
     withheld = len(split.get("frames", []))
-    if len(frames) - withheld < MIN_FRAMES:
+    if len(frames) - withheld < least:
         found = f"{len(frames)}" + (f", of which {withheld} are withheld" if withheld else "")
-        raise InputError(folder, f"at least {MIN_FRAMES} frames to train on", found)
+        raise InputError(folder, f"at least {least} frames to train on", found)
     return Part(folder, 0, len(frames))
 
 
