@@ -29,8 +29,8 @@ from jwmtool.training.worldgen.store import CARRIED, Cut, Store, Stored, open_la
 from jwmtool.training.worldgen.typical import principal
 from jwmtool.worldgen.carry import TRUST
 from jwmtool.worldgen.known import cells
-from jwmtool.worldgen.rays import camera_rays
 from jwmtool.worldgen.patterns import GRID
+from jwmtool.worldgen.rays import camera_rays
 from jwmtool.worldgen.start import COVERED, FILLED, GaussianStart
 from jwmtool.worldgen.tags import NUM_TAGS, TAGS, tag_numbers
 from jwmtool.worldrec.model import WorldRec, build_model
