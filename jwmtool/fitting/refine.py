@@ -19,6 +19,7 @@ from jwmtool.artifacts.clip import Clip
 from jwmtool.artifacts.scene import Scene
 from jwmtool.console import Progress
 from jwmtool.errors import UsageError
+from jwmtool.fitting.selective_adam import SelectiveAdam
 from jwmtool.fitting.views import View, exposures, load_views
 from jwmtool.gaussians.exposure import apply_exposure
 from jwmtool.gaussians.rasterize import rasterize_tensors, view_colors
@@ -26,6 +27,7 @@ from jwmtool.gaussians.sky import sample_sky
 from jwmtool.imaging.photometric import photometric_loss
 
 _FAINT = 0.02  # opacity at a time below which a Gaussian is not there
+_MOST_KNOWN = 128  # views: of a longer clip no view's rows are kept
 
 
 @dataclass(frozen=True)
@@ -87,27 +89,6 @@ def refine(
     return run.scene()
 
 
-class SelectiveAdam:
-    """Adam over rows: only those that a step touches move, each with its own count of steps (as in gsplat)."""
-
-    def __init__(self, value: Tensor, betas: tuple[float, float] = (0.9, 0.99)) -> None:
-        self.value, self.betas = value, betas
-        self.mean, self.square = torch.zeros_like(value), torch.zeros_like(value)
-        self.count = torch.zeros(len(value), device=value.device)
-
-    def step(self, rows: Tensor, grad: Tensor, rate: float) -> None:
-        """Move `rows` [M] against `grad` [M, ...]."""
-        first, second = self.betas
-        mean = self.mean[rows].lerp_(grad, 1.0 - first)
-        square = self.square[rows].mul_(second).addcmul_(grad, grad, value=1.0 - second)
-        count = self.count[rows] + 1.0
-        self.mean[rows], self.square[rows], self.count[rows] = mean, square, count
-        shape = (-1,) + (1,) * (grad.ndim - 1)
-        unbiased = mean / (1.0 - first**count).reshape(shape)
-        spread = (square / (1.0 - second**count).reshape(shape)).sqrt_().add_(1e-15)
-        self.value[rows] -= rate * unbiased / spread
-
-
 class Refinement:
     """A run of `refine`."""
 
@@ -134,6 +115,7 @@ class Refinement:
         self.exposure = SelectiveAdam(torch.stack(affine).to(device))
         self.step_count = 0
         self._order: list[int] = []
+        self._rows_of: dict[tuple[int, bool], Tensor] = {}
 
     def _exposure(self, view: View) -> Tensor:
         exposure = self.before.exposure.get(view.camera_name)
@@ -152,7 +134,7 @@ class Refinement:
         index = self._order.pop()
         view, s = self.views[index], self.settings
         leave_out = float(torch.rand((), generator=self.generator)) < s.left_out
-        rows = self._shown(view, leave_out)
+        rows = self._rows(index, leave_out)
         leaves = {name: adam.value[rows].requires_grad_() for name, adam in self.rows.items()}
         sky, affine = self.sky.value.requires_grad_(), self.exposure.value[index].clone().requires_grad_()
         loss = self._loss(view, rows, leaves, sky[0], affine)
@@ -197,6 +179,15 @@ class Refinement:
         sky = None if self.before.sky is None else self.sky.value[0].detach().cpu().clone()
         return replace(self.before, gaussians=g.to("cpu"), sky=sky, exposure=exposures(self.views, self.exposure.value))
 
+    def _rows(self, index: int, leave_out: bool) -> Tensor:
+        """As `_shown`. Refinement moves Gaussians by pixels: which a view may show does not change."""
+        found = self._rows_of.get((index, leave_out))
+        if found is None:
+            found = self._shown(self.views[index], leave_out)
+            if len(self.views) <= _MOST_KNOWN:
+                self._rows_of[index, leave_out] = found
+        return found
+
     def _shown(self, view: View, leave_out: bool) -> Tensor:
         """[M] rows that the view may show."""
         g, time_s = self.gaussians, self.before.seconds(view.time_us)
@@ -215,9 +206,9 @@ class Refinement:
         return rows.nonzero()[:, 0]
 
     def _loss(self, view: View, rows: Tensor, leaves: dict[str, Tensor], sky: Tensor, affine: Tensor) -> Tensor:
-        g, s = self.gaussians.select(rows), self.settings
-        dt = self.before.seconds(view.time_us) - g.time_mid
-        means = g.means + self.unit[rows, None] * leaves["offset"] + g.velocity * dt[:, None]
+        g, s = self.gaussians, self.settings
+        dt = self.before.seconds(view.time_us) - g.time_mid[rows]
+        means = g.means[rows] + self.unit[rows, None] * leaves["offset"] + g.velocity[rows] * dt[:, None]
         opacities = torch.sigmoid(leaves["logit_opacity"]) * torch.exp(-0.5 * (dt / leaves["log_life"].exp()) ** 2)
         bare = rasterize_tensors(
             means, leaves["quat"], leaves["log_scale"].exp(), opacities, view_colors(means, leaves["sh"], view.camera),

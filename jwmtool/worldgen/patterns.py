@@ -31,6 +31,13 @@ class FramePatterns(nn.Module):
         rest: [C] variance.
     """
 
+    patterns: Tensor
+    mixing: Tensor
+    effects: Tensor
+    spread: Tensor
+    untold: Tensor
+    rest: Tensor
+
     def __init__(self, channels: int, count: int) -> None:
         super().__init__()
         mixed = min(MIXED, channels)

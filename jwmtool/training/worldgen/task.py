@@ -62,10 +62,11 @@ class WorldGenTask:
         about = measured_spread(clips)
         if about is not None:
             model.start.measured(*about)
-        if self._network.start_patterns:
-            patterns = measured_patterns(clips, self._network.start_patterns)
-            if patterns is not None:
-                model.start.patterns.measured(**patterns)
+        patterns = model.start.patterns if self._network.start_stride else None
+        if patterns is not None:
+            found = measured_patterns(clips, self._network.start_patterns)
+            if found is not None:
+                patterns.measured(**found)
         return model
 
     def spec(self, step: int) -> Spec:
