@@ -178,7 +178,8 @@ def test_standing_adds_nothing(clip: Clip) -> None:
     assert len(all_four.gaussians) < 1.5 * len(second.gaussians), "of four times the time"
     static = all_four.gaussians.time_sigma >= STATIC_SIGMA_S
     assert float(static.float().mean()) > 0.2 and bool((all_four.gaussians.velocity[static] == 0).all())
-    assert psnr(all_four, standing, 30) > psnr(second, standing, 5) - 2.0
+    assert psnr(all_four, standing, 30) > psnr(second, standing, 5) - 1.4, "edges of what stands live on, too"
+    assert psnr(all_four, standing, 38) > psnr(all_four, standing, 18) - 1.0, "and nothing fades"
 
 
 def test_nothing_to_look_at(clip: Clip, model: WorldRec) -> None:

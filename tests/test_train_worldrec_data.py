@@ -100,6 +100,7 @@ def test_bad_data_is_told_in_one_line(worlds: Path, tmp_path: Path) -> None:
     short = write_worlds(tmp_path / "short", 2, "front1", frames=2)
     with pytest.raises(InputError, match="at least 3 frames to train on, found 2"):
         gather([worlds, short])
+    assert len(gather([worlds, short], least=1).training) == 2
     with pytest.raises(InputError, match="at least 12 frames in an only clip"):
         gather([worlds / "city-000000"])
     withheld = write_worlds(tmp_path / "withheld", 2, "front1", frames=4, withhold=["frames=1,2"])
