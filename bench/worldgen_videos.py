@@ -16,6 +16,7 @@ from jwmtool.artifacts.clip import Clip, ClipCamera
 from jwmtool.geometry.trajectory import Trajectory
 from jwmtool.joint.drive import Drive
 from jwmtool.joint.generate import noise_of
+from jwmtool.joint.imagined import imagined, imagines
 from jwmtool.joint.models import check_fit, open_models
 from jwmtool.joint.path import actions_of, driven
 from jwmtool.joint.prior import PriorFrames, carry_pictures, kept
@@ -61,6 +62,8 @@ class Maker:
     ) -> Tensor:  # [V, T, 3, H, W] in [0, 1]
         """One chunk."""
         frames = range(len(drive))
+        if prior is None and first is None and imagines(self.transformer):
+            first = imagined(drive, self.transformer, self.autoencoder, seed, self.sampling, self.device)
         shown = None if prior is None else PriorFrames(prior.color, prior.color, prior.coverage)
         if shown is None and first is not None and self.transformer.config.carry:
             shown = carry_pictures(first[:, -1], drive, first.shape[1] - 1, frames)

@@ -23,6 +23,7 @@ from jwmtool.joint.chunks import Chunks, Overlapping
 from jwmtool.joint.drive import Drive, DriveRequest, resolve_drive
 from jwmtool.joint.first_frames import first_pictures
 from jwmtool.joint.generate import generate
+from jwmtool.joint.imagined import imagined, imagines
 from jwmtool.joint.models import AUTOENCODER, MODEL, Models, check_fit, find_checkpoint, open_models
 from jwmtool.joint.pictures import Output
 from jwmtool.rendering.view import on_device
@@ -106,10 +107,9 @@ class Plan:
         small = config.start_stride > 0
         if order.calm and small:
             sampling = replace(sampling, temperature=CALM)
-        if small and scene is None and first is None:
-            console.notice(
-                "nothing to begin with: small models show colors, no streets; --prior, --clip, --first-frame"
-            )
+        unseen = small and scene is None and first is None
+        if unseen:
+            console.notice("nothing to begin with: small models make rough streets; --prior, --clip, --first-frame")
         keep = order.keep if order.keep is not None else KEEP if small else 0.0
         told = {"sampling": asdict(sampling), "keep": keep, "tags": dict(self.drive.tags)}
         provenance = [*([] if scene is None else scene.history), self._record(argv) | told]
@@ -121,6 +121,10 @@ class Plan:
             for sample in range(order.num_samples):
                 tick = _ticker(bar, sample * len(self.drive), total)
                 seed = order.seed + sample
+                if unseen and imagines(models.transformer):
+                    first = imagined(
+                        self.drive, models.transformer, models.autoencoder, seed, order.sampling, self.device
+                    )
                 made = generate(
                     self.drive, _chunks(models, sampling), models.autoencoder, seed,
                     scene=scene, first=first, keep=keep, carry=config.carry, device=self.device, progress=tick,
