@@ -19,8 +19,9 @@ measured by itself and writes its own key.
   tags          nothing given but a weather, or an event: share that is recognized, beside the share recognized on true
                 videos
   seeds         the same seed gives the same bits, another one does not
-  views         several cameras at once, with priors: true depth takes one camera's pixels to its neighbor's picture,
-                where they should agree; with and without the cross-view layers
+  views         several cameras at once, with priors, with first frames and with words alone: true depth takes one
+                camera's pixels to its neighbor's picture, where they should agree; with and without the cross-view
+                layers
   sheets        pictures and videos to look at
 """
 
@@ -37,10 +38,11 @@ from typing import Any
 import numpy as np
 import torch
 from worldgen_estimators import Estimators, recognition
-from worldgen_figures import COVERED, frame_psnrs, mean, overlap_figures, record, spearman
+from worldgen_figures import COVERED, frame_psnrs, mean, record, spearman
 from worldgen_footage import EVENTS, LEAST_FRAMES, LEAST_PX, WEATHERS, fitted, front_of, subject_pixels
 from worldgen_priors import prior_of, true_frames, with_holes
 from worldgen_videos import FRAMES, Maker, as_bytes, asked_drive, recorded_drive
+from worldgen_views import views
 
 Figures = dict[str, Any]
 
@@ -278,38 +280,6 @@ def seeds(bench: Bench) -> Figures:
         "same_seed_same_bits": torch.equal(first, again),
         "another_seed_differs_by": round(float((first - other).abs().mean()), 4),
     }
-
-
-def views(bench: Bench) -> Figures:
-    """Neighbors where they overlap."""
-    from jwmtool.artifacts.truth import read_truth
-
-    found: dict[str, list[dict[str, Any]]] = {}
-    for k, path in enumerate(bench.some(bench.rigs, 8)):
-        clip = bench.clip(path)
-        names = list(clip.cameras)
-        prior = bench.prior(clip, names)
-        drive = recorded_drive(clip, names, bench.later(clip))
-        true = torch.stack([true_frames(clip, name, bench.later(clip)) for name in names])
-        made = {"true": true, "round_trip": bench.maker.round_trip(true), "prior": prior.color}
-        for label, given in (("generated", prior), ("without_prior", None)):
-            for off in (False, True):
-                bench.maker.one_view_at_a_time(off)
-                first = None if given is not None else true[:, :1]
-                video = bench.maker.make(drive, bench.arguments.seed + k, given, first)
-                made[f"{label}_without_cross_view" if off else label] = video
-            bench.maker.one_view_at_a_time(False)
-        for t in range(1, FRAMES, 3):
-            depths = {n: read_truth(clip, bench.later(clip)[t], n, ["depth"])["depth"] for n in names}
-            cameras = {n: drive.camera_at(v, t) for v, n in enumerate(names)}
-            for name, video in made.items():
-                pictures = {n: video[v, t] for v, n in enumerate(names)}
-                found.setdefault(name, []).extend(overlap_figures(pictures, cameras, depths))
-    return {
-        "psnr": {name: mean([row["psnr"] for row in rows]) for name, rows in found.items()},
-        "l1": {name: round(float(np.mean([row["l1"] for row in rows])), 4) for name, rows in found.items()},
-        "pairs": len(found["true"]), "pixels": round(float(np.mean([row["pixels"] for row in found["true"]]))),
-    }  # fmt: skip
 
 
 def sheets(bench: Bench) -> Figures:
