@@ -72,9 +72,10 @@ class GaussianStart(nn.Module):
             variance = torch.where(known, covered * spread[0] + (1.0 - covered) * spread[1], 1.0)
         if self.patterns is not None:
             rest = self.patterns.rest[:, None, None].to(latents.dtype)
-            scale = torch.where(known, 1.0, 1.0 - t)
-            noise = rest * scale**2 + torch.where(known, variance, t**2)
-            guess = self.patterns.mean(torch.where(known, mean, latents), scale, noise, tags).to(latents.dtype)
+            # Of known cells the prior is seen, of others x_t.
+            share = torch.where(known, 1.0, 1.0 - t)
+            noise = rest * share**2 + torch.where(known, variance, t**2)
+            guess = self.patterns.mean(torch.where(known, mean, latents), share, noise, tags).to(latents.dtype)
             mean, variance = torch.where(known, mean, guess), torch.where(known, variance, rest)
         scale = variance * (1.0 - t) ** 2 + t**2
         return ((t - variance * (1.0 - t)) * latents - t * mean) / scale
