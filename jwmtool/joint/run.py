@@ -24,7 +24,7 @@ from jwmtool.joint.drive import Drive, DriveRequest, resolve_drive
 from jwmtool.joint.first_frames import first_pictures
 from jwmtool.joint.generate import generate
 from jwmtool.joint.imagined import imagined, imagines
-from jwmtool.joint.models import AUTOENCODER, MODEL, Models, check_fit, find_checkpoint, open_models
+from jwmtool.joint.models import AUTOENCODER, MODEL, WORDS, Models, check_fit, find_checkpoint, open_models
 from jwmtool.joint.pictures import Output
 from jwmtool.rendering.view import on_device
 from jwmtool.worldgen.sampler import CALM, Sampling
@@ -167,7 +167,8 @@ def plan_videos(order: Order) -> Plan:
     path = order.output or Path(Path(DEFAULT_VIDEO).stem if several else DEFAULT_VIDEO)
     output = Output(path, names, order.num_samples)
     output.check(len(drive), order.force)
-    model = find_checkpoint(order.model, MODEL, "--model")
+    begun = scene is not None or clip is not None or bool(order.first_frames)
+    model = find_checkpoint(order.model, MODEL if begun else WORDS, "--model")
     autoencoder = find_checkpoint(order.autoencoder, AUTOENCODER, "--autoencoder")
     check_fit(model, autoencoder)
     return Plan(order, drive, output, scene, clip, layout, model, autoencoder, resolve_device(order.device))
