@@ -8,6 +8,8 @@ components, Tipping and Bishop 1999). The strengths z are one video's; which are
 # B samples, V views, T frames, C channels, h x w latent cells, K patterns, M mixed channels, G groups of tags.
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
@@ -69,7 +71,8 @@ class FramePatterns(nn.Module):
     ) -> Tensor:  # [B, V, 1, C, h, w]
         """Mean of latents without rest, given what is seen: the strengths are the same in all frames of a view."""
         B, V, _, C, h, w = seen.shape
-        with torch.autocast(seen.device.type, enabled=False):
+        exact = nullcontext() if seen.is_meta else torch.autocast(seen.device.type, enabled=False)
+        with exact:
             maps = torch.einsum("kmhw,mc->kchw", self._stretched(h, w), self.mixing.float()).flatten(1)  # [1 + K, n]
             first, basis = maps[0], maps[1:]
             seen, scale, noise = seen.float(), scale.float(), noise.float()
