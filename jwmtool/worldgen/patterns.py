@@ -95,6 +95,7 @@ class FramePatterns(nn.Module):
         told = effects.new_zeros(B, NUM_TAGS)
         if tags is not None:
             told = told.scatter_reduce(1, tags.clamp_min(0), (tags >= 0).to(told), "amax")
-        member = nn.functional.one_hot(torch.tensor(GROUPS, device=told.device)).to(told)  # [NUM_TAGS, G]
+        groups = torch.arange(len(TAGS), device=told.device)
+        member = (torch.tensor(GROUPS, device=told.device)[:, None] == groups).to(told)  # [NUM_TAGS, G]
         known = (told @ member).clamp_max(1.0)
         return told @ effects, spread + (1.0 - known) @ untold
