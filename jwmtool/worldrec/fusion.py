@@ -20,7 +20,7 @@ from jwmtool.gaussians.rigid import moved
 from jwmtool.worldrec.cover import ENOUGH, PATCH, spread
 from jwmtool.worldrec.gate import Facts, Gate, depth_tolerance
 from jwmtool.worldrec.holding import HIDDEN, Held, hold, unlikeness
-from jwmtool.worldrec.lasting import ALIVE, ended, kept_alive
+from jwmtool.worldrec.lasting import ended, kept_alive
 from jwmtool.worldrec.memory import Memory, plain, remembered
 from jwmtool.worldrec.model import WorldRec
 from jwmtool.worldrec.reconstruction import DepthMaps, Reconstruction
@@ -29,6 +29,7 @@ from jwmtool.worldrec.scene_cover import life_spans
 from jwmtool.worldrec.tokens import window_tokens
 from jwmtool.worldrec.views import Views
 
+_ALIVE = 1.8  # standard deviations of its life within which a token shows
 _CLOSE = 4.0  # tolerances: pairs farther off are not put before the gate
 _GONE = 0.02  # presence below which a token is dropped in training
 _CHANGED = 0.2  # mean difference in sRGB
@@ -209,7 +210,7 @@ def judge(
     same, better = gate(facts)
     mid_s, sigma_s = life_spans(state.gaussians, tokens)
     # Who is over covers nothing, unless the eye is still where the token's depth is good enough: then it lives on.
-    alive = (held.time_s[close] - mid_s[token]).abs() < ALIVE * sigma_s[token]
+    alive = (held.time_s[close] - mid_s[token]).abs() < _ALIVE * sigma_s[token]
     if stay:
         eye = views.scene_from_cam[held.view[close], :3, 3]
         alive |= (eye - tokens.eye[token]).norm(dim=1) < tokens.way_m[token]

@@ -14,7 +14,6 @@ STATIC_AFTER_S = 1.0  # what lives so long (standard deviation) and was never se
 _STATIC_WAY_M = 5.0  # and whose depth is good enough from so far aside
 _LONGEST_PX = 3.0
 _SHORTEST_S = 0.02
-ALIVE = 1.8  # standard deviations of its life within which a token shows
 
 
 def ended(gaussians: Gaussians, tokens: Tokens, was: Tokens) -> Gaussians:
