@@ -63,7 +63,8 @@ class Maker:
         """One chunk."""
         frames = range(len(drive))
         if prior is None and first is None and imagines(self.transformer):
-            first = imagined(drive, self.transformer, self.autoencoder, seed, self.sampling, self.device)
+            whole = replace(self.sampling, temperature=1.0)  # as `jwm generate`, which calms only what follows
+            first = imagined(drive, self.transformer, self.autoencoder, seed, whole, self.device)
         shown = None if prior is None else PriorFrames(prior.color, prior.color, prior.coverage)
         if shown is None and first is not None and self.transformer.config.carry:
             shown = carry_pictures(first[:, -1], drive, first.shape[1] - 1, frames)

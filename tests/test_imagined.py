@@ -28,10 +28,12 @@ def test_it_shows_what_the_words_tell() -> None:
         told[name] = torch.full_like(told[name], 0.01)
     patterns.measured(**told)
 
-    def picture(weather: str, seed: int) -> Tensor:
+    def picture(weather: str, seed: int, temperature: float = 1.0) -> Tensor:
         drive = resolve_drive(DriveRequest(5, size=(64, 32), tags={"weather": weather}))
-        return imagined(drive, network, autoencoder, seed, Sampling(), "cpu")
+        return imagined(drive, network, autoencoder, seed, Sampling(temperature=temperature), "cpu")
 
     snow, again, other, rain = picture("snow", 1), picture("snow", 1), picture("snow", 2), picture("rain", 1)
     assert snow.shape == (1, 1, 3, 32, 64) and torch.equal(snow, again)
     assert 0.0 < float((snow - other).abs().mean()) < 0.3 * float((snow - rain).abs().mean())
+    calm, alike = picture("snow", 1, 0.0), picture("snow", 2, 0.0)
+    assert torch.equal(calm, alike), "without chance seeds are alike"

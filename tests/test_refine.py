@@ -98,3 +98,37 @@ def test_selective_adam_is_adam_on_the_rows_it_touches(step: str) -> None:
 def test_an_empty_scene_is_refused(scene: Scene, clip: Clip) -> None:
     with pytest.raises(UsageError, match="no Gaussians"):
         refine(replace(scene, gaussians=Gaussians.empty(), tokens=None), clip, STEPS, started=0.0)
+
+
+def test_a_view_is_shown_by_lives_that_grew_into_it(scene: Scene, clip: Clip) -> None:
+    run = Refinement(scene, clip, STEPS, "cpu")
+    last = max(run.views, key=lambda view: view.time_us)
+    before = run._shown(last, False)
+    away = (scene.seconds(last.time_us) - scene.gaussians.time_mid).abs() > 3.0 * run.rows["log_life"].value.exp()
+    assert int(away.sum()) > 100 and not bool(away[before].any())
+    run.rows["log_life"].value[away] += 5.0
+    assert int(away[run._shown(last, False)].sum()) > 50
+
+
+def test_lives_that_end_begin_longer_and_what_stands_is_left(scene: Scene, clip: Clip) -> None:
+    lives = Refinement(scene, clip, replace(STEPS, longer=2.0), "cpu").rows["log_life"].value.exp()
+    stands = scene.gaussians.time_sigma >= 10.0
+    expected = torch.where(stands, scene.gaussians.time_sigma, 2.0 * scene.gaussians.time_sigma)
+    assert torch.allclose(lives, expected, rtol=1e-4)
+
+
+def test_nothing_is_left_out_before_views_were_looked_at(
+    scene: Scene, clip: Clip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+    shown = Refinement._shown
+
+    def watched(run: Refinement, view: object, leave_out: bool) -> torch.Tensor:
+        asked.append(leave_out)
+        return shown(run, view, leave_out)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Refinement, "_shown", watched)
+    run = Refinement(scene, clip, replace(STEPS, whole=1, left_out=1.0), "cpu")
+    for _ in range(len(run.views) + 2):
+        run.take_step(0.5)
+    assert asked == [False] * len(run.views) + [True, True]

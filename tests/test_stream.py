@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from test_fusion import psnr
-from true_depth import CONFIG, knowing, street_clip
+from true_depth import CONFIG, knowing, standing_clip, street_clip
 
 from jwmtool.artifacts.clip import Clip, Split
 from jwmtool.artifacts.scene_io import read_scene, scene_content_sha256, write_scene
@@ -164,13 +164,7 @@ def test_what_lies_behind_is_frozen_and_taken_up_again(
 
 def test_standing_adds_nothing(clip: Clip) -> None:
     """A scene grows with the road that is newly seen, not with time; and what was seen long stays for all time."""
-    first = clip.frames[0]
-    still = [
-        replace(first, time_us=f.time_us, images={"front": replace(first.images["front"], time_us=f.time_us)})
-        for f in clip.frames
-    ]
-    depth = {"front": [clip.extras["truth"]["depth"]["front"][0]] * len(still)}
-    standing = replace(clip, frames=still, extras={"truth": {"depth": depth}}, split=Split())
+    standing = standing_clip(clip)
     model = knowing(standing)
     second, all_four = (
         reconstruct_clip(standing, model, keys=standing.images()[:count], window_s=1.0) for count in (10, 40)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from street import RATE_HZ, make_street
 from torch import Tensor, nn
 
-from jwmtool.artifacts.clip import Clip
+from jwmtool.artifacts.clip import Clip, Split
 from jwmtool.artifacts.clip_io import read_clip
 from jwmtool.worldrec.config import WorldRecConfig
 from jwmtool.worldrec.model import WorldRec, build_model
@@ -66,3 +66,14 @@ def knowing(clip: Clip, seed: int = 0) -> WorldRec:
 def street_clip(folder: Path, num_frames: int = 16, **more: bool) -> Clip:
     """A small street, 112 x 64 px."""
     return read_clip(make_street(folder, num_frames=num_frames, width=112, height=64, **more))
+
+
+def standing_clip(clip: Clip) -> Clip:
+    """The first frame of a clip of one camera, again and again: the ego stands, and nothing changes."""
+    first, (name,) = clip.frames[0], clip.cameras
+    frames = [
+        replace(first, time_us=f.time_us, images={name: replace(first.images[name], time_us=f.time_us)})
+        for f in clip.frames
+    ]
+    depth = {name: [clip.extras["truth"]["depth"][name][0]] * len(frames)}
+    return replace(clip, frames=frames, extras={"truth": {"depth": depth}}, split=Split())

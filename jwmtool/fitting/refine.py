@@ -1,9 +1,10 @@
 """Refinement of a scene that is there already (feed-forward, fused, imported): some gradient steps on its pictures.
 
 Unlike `Fit`, nothing grows, and what moves keeps moving. A step touches only the Gaussians that its view can show, with
-an Adam that leaves all others alone, so its cost does not grow with the scene. Gaussians of the time of the view at
-hand are left out of every second step: what is fitted then is how well their neighbors in time stand in for them, and
-that is what a picture between the given ones needs; life spans grow where that works.
+an Adam that leaves all others alone, so its cost does not grow with the scene. Life spans, which begin as short as the
+first depths were bad, grow. Once every view was looked at a few times, Gaussians of the time of the view at hand are
+left out of every second step: what is fitted then is how well their neighbors in time stand in for them, and that is
+what a picture between the given ones needs.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from jwmtool.gaussians.sky import sample_sky
 from jwmtool.imaging.photometric import photometric_loss
 
 _FAINT = 0.02  # opacity at a time below which a Gaussian is not there
-_MOST_KNOWN = 128  # views: of a longer clip no view's rows are kept
+_LONGEST = 2.8  # life spans from its middle within which it can be more than faint
+_STANDING_S, _AT_ONCE_S = 10.0, 1e-3  # lives that are no view's own; middles that are a view's
 
 
 @dataclass(frozen=True)
@@ -40,24 +42,27 @@ class RefineSettings:
         lr_*: Adam's learning rates at the start; lr_mean in pixels of the nearest view. All decay to `lr_end` of that.
         ssim_weight: share of 1 - SSIM in the loss.
         anchor_weight: pull of positions toward where they were, per pixel squared.
-        left_out: share of steps without the Gaussians of the view's own time.
+        longer: what life spans that end are multiplied by at the start.
+        left_out: share of steps without the Gaussians of the view's own time, after `whole` steps for each view.
     """
 
     budget_s: float = 15.0
     max_steps: int | None = None
     seed: int = 0
     lr_mean: float = 0.6
-    lr_scale: float = 0.1
+    lr_scale: float = 0.15
     lr_quat: float = 0.01
     lr_opacity: float = 0.2
     lr_sh: float = 0.03
-    lr_life: float = 0.1
+    lr_life: float = 0.2
     lr_sky: float = 0.005
     lr_exposure: float = 0.001
-    lr_end: float = 0.1
+    lr_end: float = 0.15
     ssim_weight: float = 0.2
     anchor_weight: float = 1e-4
+    longer: float = 1.25
     left_out: float = 0.5
+    whole: int = 3
 
 
 def refine(
@@ -106,7 +111,7 @@ class Refinement:
             "quat": g.quats.clone(),
             "logit_opacity": torch.log(opacities / (1.0 - opacities)),
             "sh": g.sh.clone(),
-            "log_life": g.time_sigma.clamp(min=1e-3).log(),
+            "log_life": _longer(g.time_sigma, settings.longer).log(),
         }
         self.rows = {name: SelectiveAdam(value) for name, value in values.items()}
         sky = torch.zeros(6, 1, 1, 3) if scene.sky is None else scene.sky
@@ -115,7 +120,6 @@ class Refinement:
         self.exposure = SelectiveAdam(torch.stack(affine).to(device))
         self.step_count = 0
         self._order: list[int] = []
-        self._rows_of: dict[tuple[int, bool], Tensor] = {}
 
     def _exposure(self, view: View) -> Tensor:
         exposure = self.before.exposure.get(view.camera_name)
@@ -133,8 +137,10 @@ class Refinement:
             self._order = torch.randperm(len(self.views), generator=self.generator).tolist()
         index = self._order.pop()
         view, s = self.views[index], self.settings
-        leave_out = float(torch.rand((), generator=self.generator)) < s.left_out
-        rows = self._rows(index, leave_out)
+        chance = float(torch.rand((), generator=self.generator))
+        leave_out = chance < s.left_out and self.step_count >= s.whole * len(self.views)
+        with torch.no_grad():
+            rows = self._shown(view, leave_out)
         leaves = {name: adam.value[rows].requires_grad_() for name, adam in self.rows.items()}
         sky, affine = self.sky.value.requires_grad_(), self.exposure.value[index].clone().requires_grad_()
         loss = self._loss(view, rows, leaves, sky[0], affine)
@@ -179,31 +185,27 @@ class Refinement:
         sky = None if self.before.sky is None else self.sky.value[0].detach().cpu().clone()
         return replace(self.before, gaussians=g.to("cpu"), sky=sky, exposure=exposures(self.views, self.exposure.value))
 
-    def _rows(self, index: int, leave_out: bool) -> Tensor:
-        """As `_shown`. Refinement moves Gaussians by pixels: which a view may show does not change."""
-        found = self._rows_of.get((index, leave_out))
-        if found is None:
-            found = self._shown(self.views[index], leave_out)
-            if len(self.views) <= _MOST_KNOWN:
-                self._rows_of[index, leave_out] = found
-        return found
-
     def _shown(self, view: View, leave_out: bool) -> Tensor:
-        """[M] rows that the view may show."""
+        """[M] rows that the view may show, by the lives that they have by now."""
         g, time_s = self.gaussians, self.before.seconds(view.time_us)
-        means, opacities = g.at(time_s)
+        dt = time_s - g.time_mid
+        lives = self.rows["log_life"].value.exp()
+        rows = (dt.abs() < _LONGEST * lives).nonzero()[:, 0]
+        height = torch.exp(-0.5 * (dt[rows] / lives[rows]).square())
+        there = torch.sigmoid(self.rows["logit_opacity"].value[rows]) * height > _FAINT
+        if leave_out:
+            there &= (lives[rows] >= _STANDING_S) | (dt[rows].abs() >= _AT_ONCE_S)
+        rows = rows[there]
+        means, scales = g.means[rows] + g.velocity[rows] * dt[rows, None], self.rows["log_scale"].value[rows].exp()
         cam = torch.as_tensor(view.camera.cam_from_world, dtype=torch.float32, device=self.device)
         seen = means @ cam[:3, :3].T + cam[:3, 3]
         K = view.camera.K
         depth = seen[:, 2]
-        reach = 3.0 * g.scales.amax(1) + 0.1 * depth.clamp(min=0.0)
+        reach = 3.0 * scales.amax(1) + 0.1 * depth.clamp(min=0.0)
         aside = (seen[:, 0] * float(K[0, 0])).abs() < (depth + 0.5) * float(
             max(K[0, 2], view.camera.width - K[0, 2])
         ) + reach * float(K[0, 0])
-        rows = (opacities > _FAINT) & (depth > -reach) & aside
-        if leave_out:
-            rows &= ~((g.time_sigma < 10.0) & ((g.time_mid - time_s).abs() < 1e-3))
-        return rows.nonzero()[:, 0]
+        return rows[(depth > -reach) & aside]
 
     def _loss(self, view: View, rows: Tensor, leaves: dict[str, Tensor], sky: Tensor, affine: Tensor) -> Tensor:
         g, s = self.gaussians, self.settings
@@ -219,6 +221,12 @@ class Refinement:
         mask = None if view.mask is None else view.mask.to(self.device)
         loss = photometric_loss(color, view.image(self.device), mask, s.ssim_weight)
         return loss + s.anchor_weight * leaves["offset"].square().mean()
+
+
+def _longer(lives_s: Tensor, factor: float) -> Tensor:
+    """[N] lives, of which those that end are so many times longer."""
+    lives_s = lives_s.clamp(min=1e-3)
+    return torch.where(lives_s < _STANDING_S, factor * lives_s, lives_s)
 
 
 def _units(means: Tensor, views: list[View]) -> Tensor:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import numba
 import numpy as np
 import torch
 from torch import Tensor
+
+from jwmtool.threads import chunks_of, in_threads
 
 _EPS = 1e-15
 _ONE, _TINY = np.float32(1.0), np.float32(_EPS)  # plain numbers would make float64 of all
@@ -37,8 +40,13 @@ class SelectiveAdam:
         moments = [tensor.detach().view(len(self.count), -1).numpy() for tensor in (self.value, self.mean, self.square)]
         gradient = grad.detach().reshape(len(rows), -1).contiguous().numpy()
         first, second = map(np.float32, self.betas)
-        move: Callable[..., None] = _move
-        move(*moments, self.count.numpy(), rows.numpy(), gradient, first, second, np.float32(rate))
+        count, chosen, move = self.count.numpy(), rows.numpy(), cast(Callable[..., None], _move)
+
+        def some(chunk: tuple[int, int]) -> None:
+            part = slice(*chunk)
+            move(*moments, count, chosen[part], gradient[part], first, second, np.float32(rate))
+
+        in_threads(some, chunks_of(len(chosen)))
 
     def _step_torch(self, rows: Tensor, grad: Tensor, rate: float) -> None:
         first, second = self.betas

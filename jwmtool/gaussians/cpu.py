@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +15,7 @@ from torch.autograd.function import once_differentiable
 from jwmtool.device import num_threads
 from jwmtool.gaussians import cpu_kernels as kernels
 from jwmtool.gaussians.ewa import Intrinsics, jacobian_limits
-
-_CHUNK = 8192  # Gaussians a task
-_pool: tuple[int, int, ThreadPoolExecutor] | None = None  # (process, threads, pool)
+from jwmtool.threads import CHUNK, chunks_of, in_threads
 
 
 def rasterize_cpu(
@@ -71,7 +67,7 @@ class _Rasterize(torch.autograd.Function):
         def run(tiles: NDArray[np.int64]) -> None:
             kernels.composite(tiles, splats.tile_start, splats.isect_splat, splats.values, view.width, view.height, out)
 
-        _parallel(run, [(tiles,) for tiles in splats.groups])
+        in_threads(run, splats.groups)
         ctx.save_for_backward(*tensors)
         ctx.view, ctx.splats, ctx.out = view, splats, out
         ctx.num_intersections = len(splats.isect_slot)
@@ -89,21 +85,22 @@ class _Rasterize(torch.autograd.Function):
                 view.width, view.height, ctx.out, upstream, grads,
             )  # fmt: skip
 
-        _parallel(composite, [(tiles,) for tiles in splats.groups])
+        in_threads(composite, splats.groups)
         means, quats, scales = (_array(t) for t in tensors[:3])
         matrix = _matrix(tensors[5])
         results = [np.zeros(t.shape, np.float32) for t in tensors[:5]]
-        chunks = _chunks(len(means))
+        chunks = chunks_of(len(means))
         grad_views = np.zeros((len(chunks), 4, 4))  # one a chunk, summed in order
 
-        def project(begin: int, end: int) -> None:
+        def project(chunk: tuple[int, int]) -> None:
+            begin, end = chunk
             kernels.project_backward(  # type: ignore[call-arg]
                 begin, end, means, quats, scales, matrix, view.intrinsics, view.limits,
                 splats.values, splats.first_slot, splats.counts, grads,
-                *results, grad_views[begin // _CHUNK],
+                *results, grad_views[begin // CHUNK],
             )  # fmt: skip
 
-        _parallel(project, chunks)
+        in_threads(project, chunks)
         grad_view = torch.from_numpy(grad_views.sum(0)).to(tensors[5].dtype)
         return None, *(torch.from_numpy(r) for r in results), grad_view
 
@@ -114,13 +111,13 @@ def _project_and_bin(view: _View, tensors: Sequence[Tensor]) -> _Splats:
     n = len(means)
     values, counts = np.empty((n, 12), np.float64), np.empty(n, np.int64)
 
-    def project(begin: int, end: int) -> None:
+    def project(chunk: tuple[int, int]) -> None:
         kernels.project(
-            begin, end, means, quats, scales, opacities, colors, matrix, view.intrinsics, view.limits,
+            *chunk, means, quats, scales, opacities, colors, matrix, view.intrinsics, view.limits,
             view.width, view.height, view.near_m, values, counts,
         )  # fmt: skip
 
-    _parallel(project, _chunks(n))
+    in_threads(project, chunks_of(n))
     first_slot = np.cumsum(counts) - counts
     drawn = np.flatnonzero(counts)
     # Depth first, index second: positive floats sort like their bits.
@@ -141,27 +138,9 @@ def _matrix(viewmat: Tensor) -> NDArray[np.float64]:
     return viewmat.detach().to(torch.float64).contiguous().numpy()
 
 
-def _chunks(n: int) -> list[tuple[int, int]]:
-    return [(i, min(i + _CHUNK, n)) for i in range(0, n, _CHUNK)]
-
-
 def _balanced(tile_start: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     """Split the tiles into groups of about equal work, a few for each thread."""
     work = np.cumsum(np.diff(tile_start) + 4)
     num_groups = min(len(work), 8 * num_threads())
     group = np.minimum((work - 1) * num_groups // work[-1], num_groups - 1)
     return [g for g in np.split(np.arange(len(work)), np.searchsorted(group, np.arange(1, num_groups))) if len(g)]
-
-
-def _parallel(function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> None:
-    """Call on every tuple, on the pool; kernels release the GIL. A forked child makes a pool of its own."""
-    global _pool
-    threads = num_threads()
-    if threads == 1 or len(arguments) <= 1:
-        for a in arguments:
-            function(*a)
-        return
-    if _pool is None or _pool[:2] != (os.getpid(), threads):
-        _pool = (os.getpid(), threads, ThreadPoolExecutor(threads, thread_name_prefix="jwm-rasterize"))
-    for _ in _pool[2].map(lambda a: function(*a), arguments):
-        pass

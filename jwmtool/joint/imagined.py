@@ -29,9 +29,8 @@ def imagined(
     drive: Drive, transformer: WorldGen, autoencoder: VideoAutoencoder, seed: int, sampling: Sampling, device: str
 ) -> Tensor:  # [V, 1, 3, H, W] in [0, 1], on the CPU
     """The first picture of each camera; the same seed gives the same bits on one device."""
-    alone = replace(
-        sampling, steps=max(sampling.steps, STEPS), temperature=1.0, guidance={"text": INSIST, **sampling.guidance}
-    )
+    guidance = {"text": INSIST, **sampling.guidance}
+    alone = replace(sampling, steps=max(sampling.steps, STEPS), guidance=guidance)
     known = tell(drive, range(1), autoencoder, None, device)
     noise = noise_of(drive, range(1), autoencoder, seed).to(device)
     latents = sample(transformer, known, noise, autoencoder.stride, alone)

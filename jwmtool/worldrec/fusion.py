@@ -26,6 +26,7 @@ from jwmtool.worldrec.model import WorldRec
 from jwmtool.worldrec.reconstruction import DepthMaps, Reconstruction
 from jwmtool.worldrec.retell import for_gaussians
 from jwmtool.worldrec.scene_cover import life_spans
+from jwmtool.worldrec.standstill import standstill
 from jwmtool.worldrec.tokens import window_tokens
 from jwmtool.worldrec.views import Views
 
@@ -146,6 +147,11 @@ def fuse_window(
         until_s=float(times_s.max()),
         memory=memory,
     )
+    still = None
+    if state.memory is not None and not soft:
+        still = standstill(state.gaussians, state.memory, reconstruction, views)
+    if still is not None:
+        known = still.shown if known is None else known | still.shown
     if known is not None:
         new = new.select(~known[cells] | new.tokens.moving)
     if not len(state.tokens):
@@ -154,6 +160,16 @@ def fuse_window(
     with torch.set_grad_enabled(soft and torch.is_grad_enabled()):
         held = hold(state.tokens, views, memory.depth)
         same, changed, covers, covered = judge(state, held, views, gate, soft)
+        if still is not None:
+            # Rendering decides: who is shown rightly is not asked, and who is not covers nothing.
+            state = replace(state, gaussians=still.kept(state.gaussians, state.tokens, held, views))
+            changed |= still.changed(state.tokens, held, views)
+            same &= ~changed
+            stands = still.then_s.isfinite()
+            covers &= ~stands[held.view]
+            covered = covered.unflatten(0, (len(views), -1)).masked_fill(stands[:, None], 0.0).flatten()
+            asked = ~still.right(held, views)
+            held, same, changed, covers = held.select(asked), same[asked], changed[asked], covers[asked]
         new = _without(new, covered, soft)
         fresh = (times_s > state.until_s + 1e-3) | (times_s < state.from_s - 1e-3)
         old = witnessed(_kept_alive(state, held, covers, views), held, same, changed, fresh)

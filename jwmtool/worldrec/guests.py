@@ -29,6 +29,9 @@ from jwmtool.worldrec.tokens import patch_index
 from jwmtool.worldrec.views import Views
 
 FAR_M = 100.0  # farther from the ego nobody is asked
+_NEAR_M, _BEHIND_M = 3.5, 0.3  # an earlier drive looked from so near a view, and not from farther behind it
+# Shown already: so many times the window's own error, and mean sRGB besides; of such views, and of others.
+_WORSE, _BY = (1.5, 1.25), (0.1, 0.01)
 OVER = 3.0  # standard deviations of its life after which a token is over
 
 
@@ -54,13 +57,22 @@ class Visit:
         then = replace(held, time_s=self.then_s[held.view])
         same, changed, _, covered = judge(self.state, then, views, gate, soft=False, stay=False)
         theirs = errors(found, self.state.gaussians, self.then_s, views)
-        patches = (covered > ENOUGH) | as_well(theirs, mine)
+        looked = self._looked(views)
+        worse, by = (torch.where(looked, *values)[:, None, None] for values in (_WORSE, _BY))
+        patches = (covered > ENOUGH) | as_well(theirs, mine, worse, by).flatten()
         # Whatever depth says: a view whose picture is shown right speaks against nothing.
         wrong = ~patches[patch_index(views, held.view, held.xy)]
         fresh = torch.ones_like(views.cameras, dtype=torch.bool)
         told = witnessed(self.state, held.select(wrong), same[wrong], changed[wrong], fresh)
         bounds = {name: getattr(told.tokens, name) for name in ("since_s", "until_s")}
         return patches, replace(self.state, tokens=replace(self.state.tokens, **bounds))
+
+    def _looked(self, views: Views) -> Tensor:
+        """[V] bool: views from where the earlier drive looked, too, or between such places: it saw as finely."""
+        eyes = self.state.tokens.eye.unique(dim=0)
+        to_eyes = eyes - views.scene_from_cam[:, None, :3, 3]  # [V, E, 3]
+        ahead_m = (to_eyes * views.scene_from_cam[:, None, :3, 2]).sum(2)
+        return ((to_eyes.norm(dim=2) < _NEAR_M) & (ahead_m > -_BEHIND_M)).any(1)
 
 
 def times_then(drive: Drive, places: Sequence[tuple[NDArray[np.float64], int]], origin_us: int) -> list[float]:

@@ -5,13 +5,9 @@ All in one file: Numba's cache does not notice when a function in another file c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-
 import numba
 import numpy as np
 
-from jwmtool.device import num_threads
 from jwmtool.worldrec.features import TEXTURE
 from jwmtool.worldrec.sweep import SHORTEST
 
@@ -28,12 +24,6 @@ def sizes_of(channels: int, groups: int) -> Sizes:
     Lengths of tuples are part of their type, so that kernels are compiled for these very sizes, unrolled.
     """
     return (0,) * groups, (0,) * ((channels - TEXTURE) // groups)
-
-
-def in_threads(work: Callable[[int], None], numbers: Iterable[int]) -> None:
-    """Do a work for each number, several at a time."""
-    with ThreadPoolExecutor(max(1, num_threads())) as pool:
-        list(pool.map(work, numbers))
 
 
 @_jit

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jwmtool.worldrec.matching_kernels import in_threads, look, sizes_of
+from jwmtool.threads import in_threads
+from jwmtool.worldrec.matching_kernels import look, sizes_of
 
 _AT_ONCE = 256  # places
 

@@ -14,8 +14,6 @@ from jwmtool.worldrec.cover import PATCH
 from jwmtool.worldrec.reconstruction import Reconstruction
 from jwmtool.worldrec.views import Views
 
-_WORSE, _BY = 1.25, 0.01  # as well: so many times the window's own error, and mean sRGB besides
-
 
 @torch.no_grad()
 def errors(
@@ -35,6 +33,6 @@ def errors(
     return result
 
 
-def as_well(theirs: Tensor, mine: Tensor) -> Tensor:
-    """[V * H/4 * W/4] bool: patches whose errors are hardly more than those of the window itself."""
-    return (theirs <= _WORSE * mine + _BY).flatten()
+def as_well(theirs: Tensor, mine: Tensor, worse: Tensor | float, by: Tensor | float) -> Tensor:
+    """Bool like `theirs`: patches whose errors are at most `worse` times those of the window itself, and `by` more."""
+    return theirs <= worse * mine + by

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from jwmtool.threads import in_threads
 from jwmtool.worldrec.features import TEXTURE
-from jwmtool.worldrec.matching_kernels import in_threads, score, score_backward, sizes_of
+from jwmtool.worldrec.matching_kernels import score, score_backward, sizes_of
 
 
 def scores_cpu(
