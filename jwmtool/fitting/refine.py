@@ -1,7 +1,7 @@
 """Refinement of a scene that is there already (feed-forward, fused, imported): some gradient steps on its pictures.
 
 Unlike `Fit`, nothing grows, and what moves keeps moving. A step touches only the Gaussians that its view can show, with
-an Adam that leaves all others alone, so its cost does not grow with the scene. Life spans, which begin as short as the
+an Adam that leaves all others alone, so its cost hardly grows with the scene. Life spans, which begin as short as the
 first depths were bad, grow. Once every view was looked at a few times, Gaussians of the time of the view at hand are
 left out of every second step: what is fitted then is how well their neighbors in time stand in for them, and that is
 what a picture between the given ones needs.
