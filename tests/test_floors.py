@@ -18,7 +18,7 @@ FLOORS = [  # top to bottom; packages in one inner tuple count as one
     [("artifacts",)],
     [("gaussians",), ("stereo",)],
     [("geometry",), ("imaging",)],
-    [("errors", "console", "device", "interrupt", "pool", "")],  # "" is jwmtool/__init__.py
+    [("errors", "console", "device", "interrupt", "pool", "threads", "")],  # "" is jwmtool/__init__.py
 ]
 PLACE = {name: (floor, group) for floor, row in enumerate(FLOORS) for group in row for name in group}
 
