@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -51,15 +52,12 @@ def test_who_stands(clip: Clip) -> None:
     assert stood_s(before, replace(views, scene_from_cam=poses)).isinf().tolist() == [True, False]
     drives = replace(before, scene_from_cam=before.scene_from_cam + 0.0)
     drives.scene_from_cam[:2, 0, 3] -= 0.5
-    assert bool(stood_s(drives, replace(views, times_s=before.times_s[-1:].repeat(2))).isinf().all()), (
-        "the same picture"
-    )
+    again = replace(views, times_s=before.times_s[-1:].repeat(2))
+    assert bool(stood_s(drives, again).isinf().all()), "the same picture, in both windows"
 
 
-def test_nothing_is_asked_of_an_ego_that_drives(
-    tmp_path_factory: pytest.TempPathFactory, clip: Clip, model: WorldRec
-) -> None:
-    driven = street_clip(tmp_path_factory.mktemp("drive") / "clip", 16)
+def test_nothing_is_asked_of_an_ego_that_drives(tmp_path: Path) -> None:
+    driven = street_clip(tmp_path / "clip", 16)
     knows = knowing(driven)
     first, second = views_of(driven, 8, 10), views_of(driven, 12, 14)
     state = fused(knows, first)

@@ -6,8 +6,6 @@ its gradient together, about ten times faster than autograd over the same formul
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any
 
@@ -19,6 +17,7 @@ from torch.autograd.function import once_differentiable
 
 from jwmtool.imaging.photometric_kernels import RADIUS, WINDOW, channel_loss
 from jwmtool.imaging.similarity import ssim_map
+from jwmtool.threads import in_threads
 
 
 def photometric_loss(
@@ -52,7 +51,7 @@ class _Photometric(torch.autograd.Function):
         grad = np.empty_like(x)
         norms = _norm(height), _norm(width)
         w = np.float32(ssim_weight)
-        losses = list(_pool(os.getpid()).map(lambda c: channel_loss(x[c], y[c], weights, *norms, w, grad[c]), range(3)))
+        losses = in_threads(lambda c: channel_loss(x[c], y[c], weights, *norms, w, grad[c]), range(3))
         ctx.grad = grad
         return torch.tensor(sum(losses), dtype=image.dtype)
 
@@ -60,12 +59,6 @@ class _Photometric(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         return torch.from_numpy(ctx.grad).permute(1, 2, 0) * grad_out, None, None, None
-
-
-@lru_cache(maxsize=1)
-def _pool(process: int) -> ThreadPoolExecutor:
-    """One pool a process: a forked child must not use its parent's."""
-    return ThreadPoolExecutor(3, thread_name_prefix="jwm-photometric")
 
 
 @lru_cache(maxsize=32)

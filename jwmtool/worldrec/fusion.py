@@ -162,14 +162,13 @@ def fuse_window(
         same, changed, covers, covered = judge(state, held, views, gate, soft)
         if still is not None:
             # Rendering decides: who is shown rightly is not asked, and who is not covers nothing.
-            state = replace(state, gaussians=still.kept(state.gaussians, state.tokens, held, views))
+            right, stands = still.right(held, views), still.then_s.isfinite()
+            state = replace(state, gaussians=still.kept(state.gaussians, state.tokens, held.select(right)))
+            held, same, changed, covers = held.select(~right), same[~right], changed[~right], covers[~right]
             changed |= still.changed(state.tokens, held, views)
             same &= ~changed
-            stands = still.then_s.isfinite()
             covers &= ~stands[held.view]
             covered = covered.unflatten(0, (len(views), -1)).masked_fill(stands[:, None], 0.0).flatten()
-            asked = ~still.right(held, views)
-            held, same, changed, covers = held.select(asked), same[asked], changed[asked], covers[asked]
         new = _without(new, covered, soft)
         fresh = (times_s > state.until_s + 1e-3) | (times_s < state.from_s - 1e-3)
         old = witnessed(_kept_alive(state, held, covers, views), held, same, changed, fresh)

@@ -41,22 +41,21 @@ class Standstill:
     then_s: Tensor
     shown: Tensor
 
-    def kept(self, gaussians: Gaussians, tokens: Tokens, held: Held, views: Views) -> Gaussians:
-        """The scene's Gaussians; those that are shown rightly live on."""
-        mid_s, sigma_s = life_spans(gaussians, tokens)
-        there = (self.then_s[held.view] - mid_s[held.token]).abs() < _THERE * sigma_s[held.token]
-        there &= (held.time_s > tokens.since_s[held.token]) & (held.time_s < tokens.until_s[held.token])
-        pairs = there & self.right(held, views)
-        return kept_alive(gaussians, tokens, held.token[pairs], held.time_s[pairs])
-
     def right(self, held: Held, views: Views) -> Tensor:
         """[P] bool: pairs whose token falls into a patch that is shown."""
         return self.shown[patch_index(views, held.view, held.xy)]
 
-    def changed(self, tokens: Tokens, held: Held, views: Views) -> Tensor:
-        """[P] bool: pairs whose token is not what the view shows in its place, where the scene is wrong."""
-        unlike = unlikeness(tokens, views, held.token, held.view, held.xy) > _CHANGED
-        return unlike & self.then_s.isfinite()[held.view] & ~self.right(held, views)
+    def kept(self, gaussians: Gaussians, tokens: Tokens, right: Held) -> Gaussians:
+        """The scene's Gaussians, of which those in pairs that are `right` live on."""
+        mid_s, sigma_s = life_spans(gaussians, tokens)
+        there = (self.then_s[right.view] - mid_s[right.token]).abs() < _THERE * sigma_s[right.token]
+        there &= (right.time_s > tokens.since_s[right.token]) & (right.time_s < tokens.until_s[right.token])
+        return kept_alive(gaussians, tokens, right.token[there], right.time_s[there])
+
+    def changed(self, tokens: Tokens, wrong: Held, views: Views) -> Tensor:
+        """[P] bool: of pairs that are not `right` those whose token is not what the view shows in its place."""
+        unlike = unlikeness(tokens, views, wrong.token, wrong.view, wrong.xy) > _CHANGED
+        return unlike & self.then_s.isfinite()[wrong.view]
 
 
 @torch.no_grad()
