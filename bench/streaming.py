@@ -23,12 +23,13 @@ import json
 import multiprocessing
 import time
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-RATE_HZ, SIZE, SEED, FUSION_S = 10.0, (416, 128), 1100, 16.0
+RATE_HZ, SIZE, FUSION_S = 10.0, (416, 128), 16.0
 LATER_US = 3_600_000_000
 
 
@@ -41,18 +42,19 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, required=True, help="where worlds are kept")
     parser.add_argument("--seconds", type=float, nargs="*", default=[2.0, 10.0, 30.0, 60.0])
     parser.add_argument("--kinds", nargs="*", default=["city", "suburb", "motorway", "country"], help="of the fusion")
+    parser.add_argument("--seeds", type=int, nargs="*", default=[1100], help="of each of those kinds")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     result: dict[str, Any] = {"device": arguments.device, "threads": num_threads(), "speed": [], "fusion": []}
     context = multiprocessing.get_context("spawn")
     for seconds in arguments.seconds:
-        path = world(arguments.cache, "city", max(arguments.seconds))
+        path = world(arguments.cache, "city", arguments.seeds[0], max(arguments.seconds))
         with context.Pool(1) as pool:
             result["speed"].append(pool.apply(speed, (arguments.model, path, seconds, arguments.device)))
         print(result["speed"][-1], flush=True)
-    for kind in arguments.kinds:
-        path = world(arguments.cache, kind, FUSION_S)
+    for kind, seed in product(arguments.kinds, arguments.seeds):
+        path = world(arguments.cache, kind, seed, FUSION_S)
         with context.Pool(1) as pool:
             result["fusion"].append(pool.apply(fusion, (arguments.model, path, arguments.device)))
         print(json.dumps(result["fusion"][-1]), flush=True)
@@ -60,16 +62,16 @@ def main() -> None:
         arguments.json.write_text(json.dumps(result, indent=1) + "\n")
 
 
-def world(folder: Path, kind: str, seconds: float) -> Path:
+def world(folder: Path, kind: str, seed: int, seconds: float) -> Path:
     """A world, made unless it is there."""
     from jwmtool.worlds.generate import write_world
     from jwmtool.worlds.spec import WorldSpec
     from jwmtool.worlds.world import make_world
 
-    path = folder / f"{kind}-{SEED}-{seconds:g}s"
+    path = folder / f"{kind}-{seed}-{seconds:g}s"
     if not (path / "clip.json").exists():
         folder.mkdir(parents=True, exist_ok=True)
-        write_world(make_world(WorldSpec(kind, SEED, seconds, RATE_HZ, *SIZE), "front1", "none"), path)
+        write_world(make_world(WorldSpec(kind, seed, seconds, RATE_HZ, *SIZE), "front1", "none"), path)
     return path
 
 

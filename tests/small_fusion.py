@@ -9,8 +9,9 @@ from true_depth import knowing, street_clip
 from jwmtool.artifacts.clip import Clip
 from jwmtool.fitting.views import scene_frame
 from jwmtool.geometry import se3
-from jwmtool.worldrec.fusion import State, fuse_window
+from jwmtool.worldrec.fusion import fuse_window
 from jwmtool.worldrec.model import WorldRec
+from jwmtool.worldrec.state import State
 from jwmtool.worldrec.views import Views, load_views
 
 SIZE = (112, 64)

@@ -28,10 +28,11 @@ from jwmtool.geometry import se3
 from jwmtool.rendering.timeline import Timeline
 from jwmtool.worldrec.alignment import align, corrected
 from jwmtool.worldrec.extend import extend_scene
-from jwmtool.worldrec.fusion import State, fuse_window, unroll
+from jwmtool.worldrec.fusion import fuse_window, unroll
 from jwmtool.worldrec.gate import FINER, Facts, Gate
 from jwmtool.worldrec.join import join_scenes
 from jwmtool.worldrec.model import WorldRec
+from jwmtool.worldrec.state import State
 from jwmtool.worldrec.stream import reconstruct_clip
 
 HOUR_US = 3_600_000_000

@@ -234,13 +234,16 @@ def test_what_four_pixels_show_as_well_as_one_gets_the_coarser_lattice() -> None
     assert 1.0 == means[0] < means[1] <= means[2] == PATCH
 
 
-def said(residual: list[float], error_px: list[float], apart_s: list[float]) -> Evidence:
+def said(
+    residual: list[float], error_px: list[float], apart_s: list[float], changed: list[bool] | None = None
+) -> Evidence:
     """Evidence of one point from views at these times; the first is its own."""
     N = len(residual)
     return Evidence(
         view=torch.arange(N)[None], xy=torch.full((1, N, 2), 8.0), inside=torch.ones(1, N, dtype=torch.bool),
         residual=torch.tensor([residual]), error_px=torch.tensor([error_px]),
         unlike=torch.zeros(1, N), finer=torch.zeros(1, N), apart_s=torch.tensor([apart_s]),
+        changed=torch.zeros(1, N, dtype=torch.bool) if changed is None else torch.tensor([changed]),
     )  # fmt: skip
 
 
@@ -268,6 +271,8 @@ def test_a_patch_lives_as_long_as_it_is_confirmed_and_not_spoken_against() -> No
     ):
         found = lives(views, said(residual, error, times))
         assert found == pytest.approx(expected), (residual, error)
+    later = said([0.0] * 4, [0.0] * 4, times, [False, False, True, False])
+    assert lives(views, later) == pytest.approx(0.5), "from the same place something else is shown at 1 s"
 
 
 def test_what_is_uncertain_and_passed_by_quickly_lives_shorter() -> None:

@@ -18,6 +18,9 @@ COARSER = 1.5  # log of how many times coarser the other view may be and still b
 SAME_DEPTH = 0.1  # and its depth agrees within this share
 SAME_COLOR = 0.1  # and its color: mean difference in sRGB, of 2 x 2 px
 
+CHANGED = 0.1
+_APART_M, _TURNED_RAD = 0.05, 0.002  # what stands moves at most so far
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -32,6 +35,7 @@ class Evidence:
         unlike: mean difference of colors, sRGB, of 2 x 2 px.
         finer: log of the point's footprint in its source over that in the view: positive where the view is nearer.
         apart_s: the view's time minus the source's.
+        changed: bool, the view shows something else in that place, and from where the source is: at another time.
     """
 
     view: Tensor
@@ -42,6 +46,7 @@ class Evidence:
     unlike: Tensor
     finer: Tensor
     apart_s: Tensor
+    changed: Tensor
 
     @property
     def same(self) -> Tensor:
@@ -84,10 +89,21 @@ def gather_evidence(views: Views, inverse: Tensor, pixels: Pixels, at: Tensor, o
     home, _ = project(back, views.Ks[pixels.view], cam_from_scene[pixels.view])
     half = functional.avg_pool2d(views.images, 2)
     own = nearest(half, pixels.view, pixels.xy, 2)
-    unlike = (sample(half, other, xy, 2) - own[:, None]).abs().mean(-1)
+    shown = sample(half, other, xy, 2)
+    unlike = (shown - own[:, None]).abs().mean(-1)
     focal = views.Ks[:, 0, 0]
     finer = torch.log(focal[other] / depth.clamp(min=0.3)) - torch.log(focal[pixels.view] * at)[:, None]
     residual = torch.log(depth.clamp(min=0.3) * seen)
     error = (home - pixels.xy[:, None]).norm(dim=-1)
     apart = views.times_s[other] - views.times_s[pixels.view][:, None]
-    return Evidence(other, xy, inside, residual, error, unlike, finer, apart)
+    stands = inside & same_place(views, views)[pixels.view[:, None], other] & (apart.abs() > 1e-3)
+    alike = sample(half, pixels.view, pixels.xy, 2)  # as the others are sampled, so that outlines do not differ
+    changed = stands & ((shown - alike[:, None]).abs().mean(-1) > CHANGED)
+    return Evidence(other, xy, inside, residual, error, unlike, finer, apart, changed)
+
+
+def same_place(views: Views, others: Views) -> Tensor:
+    """[V, U] bool: pictures of one camera from one place."""
+    apart = (views.scene_from_cam[:, None] - others.scene_from_cam).abs()
+    there = (apart[..., :3, 3].amax(-1) < _APART_M) & (apart[..., :3, :3].amax((-2, -1)) < _TURNED_RAD)
+    return there & (views.cameras[:, None] == others.cameras)

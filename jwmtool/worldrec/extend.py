@@ -12,12 +12,12 @@ from jwmtool.artifacts.scene import Scene
 from jwmtool.artifacts.tokens import Tokens
 from jwmtool.errors import InputError
 from jwmtool.rendering.timeline import APART_US, Drive, drives_of, nearest_drive
-from jwmtool.worldrec.fusion import State
 from jwmtool.worldrec.join import beside, sky_sums
 from jwmtool.worldrec.model import WorldRec
 from jwmtool.worldrec.plan import Key
 from jwmtool.worldrec.retell import DAY_S, check_near, retold
 from jwmtool.worldrec.scene_cover import life_spans
+from jwmtool.worldrec.state import State
 from jwmtool.worldrec.stream import Chunk, Stream, Tick, chunk
 
 _CELL_M = 50.0  # of the chunks that a scene is cut into

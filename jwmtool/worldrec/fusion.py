@@ -9,14 +9,12 @@ through a token its life ends before. What is new is added.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 
 import torch
 from torch import Tensor
 
-from jwmtool.artifacts.tokens import NEVER_S, Tokens
-from jwmtool.gaussians.model import Gaussians
-from jwmtool.gaussians.rigid import moved
+from jwmtool.artifacts.tokens import NEVER_S
 from jwmtool.worldrec.cover import ENOUGH, PATCH, spread
 from jwmtool.worldrec.gate import Facts, Gate, depth_tolerance
 from jwmtool.worldrec.holding import HIDDEN, Held, hold, unlikeness
@@ -26,7 +24,8 @@ from jwmtool.worldrec.model import WorldRec
 from jwmtool.worldrec.reconstruction import DepthMaps, Reconstruction
 from jwmtool.worldrec.retell import for_gaussians
 from jwmtool.worldrec.scene_cover import life_spans
-from jwmtool.worldrec.standstill import standstill
+from jwmtool.worldrec.standstill import standstill, stood_s
+from jwmtool.worldrec.state import State
 from jwmtool.worldrec.tokens import window_tokens
 from jwmtool.worldrec.views import Views
 
@@ -34,84 +33,7 @@ _ALIVE = 1.8  # standard deviations of its life within which a token shows
 _CLOSE = 4.0  # tolerances: pairs farther off are not put before the gate
 _GONE = 0.02  # presence below which a token is dropped in training
 _CHANGED = 0.2  # mean difference in sRGB
-_ROWS = ("presence", "unseen", "cell", "patch")
 _FLOATER = 2  # views that must see through a token that nobody confirmed, for it to be dropped
-
-
-@dataclass(frozen=True)
-class State:
-    """What fusion carries from window to window.
-
-    Attributes:
-        gaussians, tokens: in one frame.
-        presence: [Q] how much each token is still there: 1, or in training what the gate has left of it.
-        unseen: [Q] windows since a view could last have shown it.
-        cell: [Q] int64, the patch of a view of `memory` that each token is, -1: of none.
-        patch: [Q] int64, alike for the surfaces that one patch showed, -1: not known any more.
-        from_s, until_s: the times of the views that it is from; views between are not asked twice.
-        memory: the latest window; earlier: a few views of each of some windows before it.
-    """
-
-    gaussians: Gaussians
-    tokens: Tokens
-    presence: Tensor
-    unseen: Tensor
-    cell: Tensor
-    patch: Tensor
-    from_s: float = NEVER_S
-    until_s: float = -NEVER_S
-    memory: Memory | None = None
-    earlier: Memory | None = None
-
-    @staticmethod
-    def of(gaussians: Gaussians, tokens: Tokens) -> State:
-        """A scene as it is, nothing asked yet."""
-        ones = torch.ones_like(tokens.support)
-        none = torch.full_like(ones, -1, dtype=torch.int64)
-        return State(gaussians, tokens, ones, 0.0 * ones, none, none)
-
-    @staticmethod
-    def empty(device: torch.device | str = "cpu") -> State:
-        """Nothing seen yet."""
-        return State.of(Gaussians.empty().to(device), Tokens.empty(device=device))
-
-    def select(self, keep: Tensor) -> State:
-        """Some tokens by mask [Q], with their Gaussians and those of no token."""
-        tokens, stays = self.tokens.select(keep)
-        rows = {name: getattr(self, name)[keep] for name in _ROWS}
-        gaussians = self.gaussians.select(stays.nonzero()[:, 0])  # one search for all of its tensors
-        return replace(self, gaussians=gaussians, tokens=tokens, **rows)
-
-    def moved(self, new_from_old: Tensor) -> State:
-        """Told in another frame; [4, 4] rigid, float64."""
-        return replace(
-            self,
-            gaussians=moved(self.gaussians, new_from_old),
-            tokens=self.tokens.moved(new_from_old),
-            memory=None if self.memory is None else self.memory.moved(new_from_old),
-            earlier=None if self.earlier is None else self.earlier.moved(new_from_old),
-        )
-
-    def to(self, device: torch.device | str) -> State:
-        """Move every tensor; the memories stay behind."""
-        rows = {name: getattr(self, name).to(device) for name in _ROWS}
-        return replace(
-            self, gaussians=self.gaussians.to(device), tokens=self.tokens.to(device), memory=None, earlier=None, **rows
-        )
-
-    @staticmethod
-    def concat(parts: Sequence[State]) -> State:
-        """Join; the memories are the last one's."""
-        rows = {name: torch.cat([getattr(p, name) for p in parts]) for name in _ROWS}
-        return State(
-            gaussians=Gaussians.concat([p.gaussians for p in parts]),
-            tokens=Tokens.concat([p.tokens for p in parts]),
-            **rows,
-            from_s=min(p.from_s for p in parts),
-            until_s=max(p.until_s for p in parts),
-            memory=parts[-1].memory,
-            earlier=parts[-1].earlier,
-        )
 
 
 def fuse_window(
@@ -163,7 +85,7 @@ def fuse_window(
         if still is not None:
             # Rendering decides: who is shown rightly is not asked, and who is not covers nothing.
             right, stands = still.right(held, views), still.then_s.isfinite()
-            state = replace(state, gaussians=still.kept(state.gaussians, state.tokens, held.select(right)))
+            state = still.kept(state, held.select(right), views)
             held, same, changed, covers = held.select(~right), same[~right], changed[~right], covers[~right]
             changed |= still.changed(state.tokens, held, views)
             same &= ~changed
@@ -176,6 +98,12 @@ def fuse_window(
         if before is not None:
             back = hold(new.tokens, before.views, before.depth)
             same, changed, covers, covered = judge(new, back, before.views, gate, soft)
+            if still is not None:
+                changed |= still.changed_since(new.tokens, new.cell, back, before.views)
+                same &= ~changed
+                covers &= ~changed
+                stands = stood_s(views, before.views).isfinite()
+                covered = covered.unflatten(0, (len(before.views), -1)).masked_fill(stands[:, None], 0.0).flatten()
             old = _without(old, covered, soft)
             fresh = (before.views.times_s[:, None] - times_s).abs().amin(1) > 1e-3
             new = witnessed(_kept_alive(new, back, covers, before.views), back, same, changed, fresh)

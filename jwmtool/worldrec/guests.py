@@ -19,12 +19,13 @@ from torch import Tensor
 
 from jwmtool.rendering.timeline import Drive
 from jwmtool.worldrec.cover import ENOUGH
-from jwmtool.worldrec.fusion import State, judge, witnessed
+from jwmtool.worldrec.fusion import judge, witnessed
 from jwmtool.worldrec.gate import Gate
 from jwmtool.worldrec.holding import hold, in_view
 from jwmtool.worldrec.novelty import as_well, errors
 from jwmtool.worldrec.reconstruction import Reconstruction
 from jwmtool.worldrec.scene_cover import life_spans
+from jwmtool.worldrec.state import State
 from jwmtool.worldrec.tokens import patch_index
 from jwmtool.worldrec.views import Views
 

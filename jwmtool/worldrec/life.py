@@ -47,7 +47,25 @@ def confirmed(evidence: Evidence) -> Tensor:
 def against(evidence: Evidence) -> Tensor:
     """[M] seconds to the nearest view of another time that sees through the point; infinite without one."""
     apart = evidence.apart_s.abs()
-    return torch.where(evidence.through & (apart > 1e-3), apart, torch.inf).amin(1)
+    return torch.where((evidence.through & (apart > 1e-3)) | evidence.changed, apart, torch.inf).amin(1)
+
+
+def unchanged(evidence: Evidence, time_s: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Between when pictures from the same place show nothing else than theirs where points are; all [M], seconds.
+
+    Args:
+        time_s: [M] when each point was seen.
+
+    Returns:
+        (the last time before and the first after at which something else is shown, infinite where none is; the first
+        and the last between those at which other views confirm the point).
+    """
+    seen_s = time_s[:, None] + evidence.apart_s
+    since = torch.where(evidence.changed & (evidence.apart_s < 0), seen_s, -torch.inf).amax(1)
+    until = torch.where(evidence.changed & (evidence.apart_s > 0), seen_s, torch.inf).amin(1)
+    same = evidence.same & (seen_s > since[:, None]) & (seen_s < until[:, None])
+    seen_s = torch.where(same, seen_s, time_s[:, None])
+    return since, until, seen_s.amin(1), seen_s.amax(1)
 
 
 def gaps(views: Views) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from jwmtool.artifacts.clip import Clip
 from jwmtool.worldrec.lasting import within
-from jwmtool.worldrec.life import BETWEEN, gaps, mean_speed
+from jwmtool.worldrec.life import BETWEEN, gaps, mean_speed, unchanged
 from jwmtool.worldrec.reconstruction import Reconstruction
 from jwmtool.worldrec.scene_cover import GONE, HALF
 from jwmtool.worldrec.tokens import MOVES_MPS
@@ -62,6 +62,12 @@ def within_way(found: Reconstruction, views: Views, path: EgoPath) -> Reconstruc
     way = mean_speed(views) * sigma
     low, high = _reach(path, views.times_s, view, HALF * way)
     never, no_more = _reach(path, views.times_s, view, GONE * way)
+    if found.queries is not None:  # while it stands, pictures tell when what they show ended
+        times_s = views.times_s[found.queries.pixels.view]
+        bounds = unchanged(found.queries.evidence, times_s)
+        since, until, first, last = (bound[found.owner] for bound in bounds)
+        never, no_more = torch.maximum(never, since), torch.minimum(no_more, until)
+        low, high = torch.maximum(low, 0.5 * (since + first)), torch.minimum(high, 0.5 * (last + until))
     low, high = torch.maximum(low, mid - HALF * sigma), torch.minimum(high, mid + HALF * sigma)
     center, short = within(low, high, never, no_more)
     short = torch.maximum(short, torch.minimum((BETWEEN * gaps(views))[view], sigma))

@@ -7,23 +7,25 @@ what the scene shows as well as the window would is left as it is, and lives on;
 # V views, P pairs of a token and a view, Q tokens.
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from jwmtool.artifacts.tokens import Tokens
 from jwmtool.gaussians.model import Gaussians
+from jwmtool.worldrec.evidence import CHANGED, same_place
 from jwmtool.worldrec.holding import Held, unlikeness
 from jwmtool.worldrec.lasting import kept_alive
 from jwmtool.worldrec.memory import Memory
 from jwmtool.worldrec.novelty import as_well, errors
 from jwmtool.worldrec.reconstruction import Reconstruction
 from jwmtool.worldrec.scene_cover import life_spans
+from jwmtool.worldrec.state import State
 from jwmtool.worldrec.tokens import patch_index
 from jwmtool.worldrec.views import Views
 
-_APART_M, _TURNED_RAD, _LATER_S = 0.05, 0.002, 0.25  # at most so far, at least so much later
+_LATER_S = 0.25  # at least so much later
 _WORSE, _BY = 1.25, 0.02  # shown as well: so many times the window's own error, and mean sRGB besides
 _THERE = 1.5  # standard deviations of its life within which a token was part of what was shown
 _CHANGED = 0.08  # mean difference in sRGB of a token to where it is shown wrong
@@ -45,17 +47,35 @@ class Standstill:
         """[P] bool: pairs whose token falls into a patch that is shown."""
         return self.shown[patch_index(views, held.view, held.xy)]
 
-    def kept(self, gaussians: Gaussians, tokens: Tokens, right: Held) -> Gaussians:
-        """The scene's Gaussians, of which those in pairs that are `right` live on."""
-        mid_s, sigma_s = life_spans(gaussians, tokens)
+    def kept(self, state: State, right: Held, views: Views) -> State:
+        """The scene, of which those in pairs that are `right` live on; those that the view shows were seen then."""
+        tokens = state.tokens
+        mid_s, sigma_s = life_spans(state.gaussians, tokens)
         there = (self.then_s[right.view] - mid_s[right.token]).abs() < _THERE * sigma_s[right.token]
         there &= (right.time_s > tokens.since_s[right.token]) & (right.time_s < tokens.until_s[right.token])
-        return kept_alive(gaussians, tokens, right.token[there], right.time_s[there])
+        right = right.select(there)
+        gaussians = kept_alive(state.gaussians, tokens, right.token, right.time_s)
+        alike = unlikeness(tokens, views, right.token, right.view, right.xy) < CHANGED
+        seen = right.select(right.asked & alike)
+        first = tokens.first_s.scatter_reduce(0, seen.token, seen.time_s, "amin")
+        last = tokens.last_s.scatter_reduce(0, seen.token, seen.time_s, "amax")
+        return replace(state, gaussians=gaussians, tokens=replace(tokens, first_s=first, last_s=last))
 
     def changed(self, tokens: Tokens, wrong: Held, views: Views) -> Tensor:
         """[P] bool: of pairs that are not `right` those whose token is not what the view shows in its place."""
         unlike = unlikeness(tokens, views, wrong.token, wrong.view, wrong.xy) > _CHANGED
-        return unlike & self.then_s.isfinite()[wrong.view]
+        return unlike & self.then_s.isfinite()[wrong.view] & wrong.asked
+
+    def changed_since(self, tokens: Tokens, cell: Tensor, back: Held, before: Views) -> Tensor:
+        """[P] bool: pairs of tokens from where the ego stood before and views of then that did not show them.
+
+        Args:
+            tokens: new ones; cell: [Q] int64, the patch of the window's views that each is, -1: of none.
+        """
+        patches = len(self.shown) // len(self.then_s)
+        seen = self.then_s.isfinite()[cell.clamp(min=0) // patches] & (cell >= 0)
+        unlike = unlikeness(tokens, before, back.token, back.view, back.xy) > _CHANGED
+        return unlike & seen[back.token]
 
 
 @torch.no_grad()
@@ -78,8 +98,6 @@ def standstill(
 
 def stood_s(before: Views, views: Views) -> Tensor:
     """[V] when the same camera was last where a view is from, if it stood there for long enough; else inf."""
-    apart = (views.scene_from_cam[:, None] - before.scene_from_cam).abs()
-    there = (apart[..., :3, 3].amax(-1) < _APART_M) & (apart[..., :3, :3].amax((-2, -1)) < _TURNED_RAD)
-    there &= views.cameras[:, None] == before.cameras
+    there = same_place(views, before)
     stood = (there & ((views.times_s[:, None] - before.times_s).abs() > _LATER_S)).any(1)
     return torch.where(stood, torch.where(there, before.times_s, -torch.inf).amax(1), torch.inf)

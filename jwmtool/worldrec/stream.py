@@ -20,7 +20,7 @@ from jwmtool.gaussians.exposure import Exposure
 from jwmtool.gaussians.model import Gaussians
 from jwmtool.geometry import se3
 from jwmtool.rendering.timeline import Drive
-from jwmtool.worldrec.fusion import State, fuse_window
+from jwmtool.worldrec.fusion import fuse_window
 from jwmtool.worldrec.guests import FAR_M, Visit, living, standing_there, times_then
 from jwmtool.worldrec.holding import in_view
 from jwmtool.worldrec.lasting import everlasting
@@ -30,6 +30,7 @@ from jwmtool.worldrec.path import EgoPath, within_way
 from jwmtool.worldrec.plan import Key, Part, windows_of
 from jwmtool.worldrec.reconstruction import Reconstruction
 from jwmtool.worldrec.sky import fill, splat_sky
+from jwmtool.worldrec.state import State
 from jwmtool.worldrec.views import Views, load_views, working_size
 
 WINDOW_S = 2.0

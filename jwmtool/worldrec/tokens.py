@@ -188,7 +188,7 @@ def contradicted(evidence: Evidence, time_s: Tensor) -> tuple[Tensor, Tensor]:
     """
     through = evidence.through & elsewhen(evidence)
     believed = through.sum(1) > (evidence.same & elsewhen(evidence)).sum(1)
-    through = through & believed[:, None]
+    through = (through & believed[:, None]) | evidence.changed
     before = torch.where(through & (evidence.apart_s < 0), evidence.apart_s + time_s[:, None], -NEVER_S).amax(1)
     after = torch.where(through & (evidence.apart_s > 0), evidence.apart_s + time_s[:, None], NEVER_S).amin(1)
     return before, after
