@@ -21,6 +21,7 @@ from jwmtool.joint.models import check_fit, open_models
 from jwmtool.joint.path import actions_of, driven
 from jwmtool.joint.prior import PriorFrames, carry_pictures, kept
 from jwmtool.joint.told import encode, tell
+from jwmtool.worldgen.checkpoint import load_model
 from jwmtool.worldgen.latents import Prior
 from jwmtool.worldgen.sampler import Sampling, sample
 from jwmtool.worldgen.tags import known_tags
@@ -36,6 +37,7 @@ class Maker:
     Attributes:
         decode_prior: the decoder sees the prior as well, where it takes one.
         keep: share of what the prior shows that stays as rendered.
+        begins: the network that makes the first picture where nothing is known; None: `transformer`.
     """
 
     transformer: Any
@@ -44,13 +46,19 @@ class Maker:
     device: str
     decode_prior: bool = True
     keep: float = 0.0
+    begins: Any = None
 
     @classmethod
-    def open(cls, model: Path, autoencoder: Path, sampling: Sampling, device: str, keep: float = 0.0) -> Maker:
+    def open(
+        cls, model: Path, autoencoder: Path, sampling: Sampling, device: str, keep: float = 0.0,
+        first_model: Path | None = None,
+    ) -> Maker:  # fmt: skip
         """From weights."""
-        check_fit(model, autoencoder)
+        for path in (model, *([first_model] if first_model else [])):
+            check_fit(path, autoencoder)
         models = open_models(model, autoencoder, device)
-        return cls(models.transformer, models.autoencoder, sampling, device, keep=keep)
+        begins = None if first_model is None else load_model(first_model, device)
+        return cls(models.transformer, models.autoencoder, sampling, device, keep=keep, begins=begins)
 
     @torch.no_grad()
     def make(
@@ -62,9 +70,10 @@ class Maker:
     ) -> Tensor:  # [V, T, 3, H, W] in [0, 1]
         """One chunk."""
         frames = range(len(drive))
-        if prior is None and first is None and imagines(self.transformer):
+        begins = self.begins or self.transformer
+        if prior is None and first is None and imagines(begins):
             whole = replace(self.sampling, temperature=1.0)  # as `jwm generate`, which calms only what follows
-            first = imagined(drive, self.transformer, self.autoencoder, seed, whole, self.device)
+            first = imagined(drive, begins, self.autoencoder, seed, whole, self.device)
         shown = None if prior is None else PriorFrames(prior.color, prior.color, prior.coverage)
         if shown is None and first is not None and self.transformer.config.carry:
             shown = carry_pictures(first[:, -1], drive, first.shape[1] - 1, frames)
