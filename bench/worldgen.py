@@ -59,9 +59,7 @@ class Bench:
         self.samples: int | None = arguments.samples
         guidance = {name: float(scale) for name, _, scale in (item.partition("=") for item in arguments.guidance)}
         sampling = Sampling(arguments.steps, arguments.shift, guidance, arguments.temperature)
-        self.maker = Maker.open(
-            arguments.model, arguments.autoencoder, sampling, arguments.device, arguments.keep, arguments.first_model
-        )
+        self.maker = Maker.open(arguments.model, arguments.autoencoder, sampling, arguments.device, arguments.keep)
         self.clips = [clip for path in arguments.clips for clip in clips_in(path)]
         self.rigs = [clip for path in arguments.rigs for clip in clips_in(path)]
         self._worldrec: Any = None
@@ -120,7 +118,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="+", metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--first-model", type=Path, help="for the first picture of videos of words alone")
     parser.add_argument("--autoencoder", type=Path, required=True)
     parser.add_argument("--worldrec", type=Path)
     parser.add_argument("--estimators", type=Path)

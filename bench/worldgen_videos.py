@@ -21,7 +21,6 @@ from jwmtool.joint.models import check_fit, open_models
 from jwmtool.joint.path import actions_of, driven
 from jwmtool.joint.prior import PriorFrames, carry_pictures, kept
 from jwmtool.joint.told import encode, tell
-from jwmtool.worldgen.checkpoint import load_model
 from jwmtool.worldgen.latents import Prior
 from jwmtool.worldgen.sampler import Sampling, sample
 from jwmtool.worldgen.tags import known_tags
@@ -37,7 +36,6 @@ class Maker:
     Attributes:
         decode_prior: the decoder sees the prior as well, where it takes one.
         keep: share of what the prior shows that stays as rendered.
-        begins: the network that makes the first picture where nothing is known; None: `transformer`.
     """
 
     transformer: Any
@@ -46,19 +44,13 @@ class Maker:
     device: str
     decode_prior: bool = True
     keep: float = 0.0
-    begins: Any = None
 
     @classmethod
-    def open(
-        cls, model: Path, autoencoder: Path, sampling: Sampling, device: str, keep: float = 0.0,
-        first_model: Path | None = None,
-    ) -> Maker:  # fmt: skip
+    def open(cls, model: Path, autoencoder: Path, sampling: Sampling, device: str, keep: float = 0.0) -> Maker:
         """From weights."""
-        for path in (model, *([first_model] if first_model else [])):
-            check_fit(path, autoencoder)
+        check_fit(model, autoencoder)
         models = open_models(model, autoencoder, device)
-        begins = None if first_model is None else load_model(first_model, device)
-        return cls(models.transformer, models.autoencoder, sampling, device, keep=keep, begins=begins)
+        return cls(models.transformer, models.autoencoder, sampling, device, keep=keep)
 
     @torch.no_grad()
     def make(
@@ -70,10 +62,9 @@ class Maker:
     ) -> Tensor:  # [V, T, 3, H, W] in [0, 1]
         """One chunk."""
         frames = range(len(drive))
-        begins = self.begins or self.transformer
-        if prior is None and first is None and imagines(begins):
+        if prior is None and first is None and imagines(self.transformer):
             whole = replace(self.sampling, temperature=1.0)  # as `jwm generate`, which calms only what follows
-            first = imagined(drive, begins, self.autoencoder, seed, whole, self.device)
+            first = imagined(drive, self.transformer, self.autoencoder, seed, whole, self.device)
         shown = None if prior is None else PriorFrames(prior.color, prior.color, prior.coverage)
         if shown is None and first is not None and self.transformer.config.carry:
             shown = carry_pictures(first[:, -1], drive, first.shape[1] - 1, frames)

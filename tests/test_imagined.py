@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
-import numpy as np
 import torch
 from small_worldgen import CONFIG, coder
 from torch import Tensor
 
-from jwmtool.imaging.png import encode_png
 from jwmtool.joint.drive import DriveRequest, resolve_drive
 from jwmtool.joint.imagined import imagined, imagines
-from jwmtool.joint.run import Order, plan_videos
 from jwmtool.worldgen.sampler import Sampling
 from jwmtool.worldgen.transformer import build_model
 
@@ -41,17 +37,3 @@ def test_it_shows_what_the_words_tell() -> None:
     assert 0.0 < float((snow - other).abs().mean()) < 0.3 * float((snow - rain).abs().mean())
     calm, alike = picture("snow", 1, 0.0), picture("snow", 2, 0.0)
     assert torch.equal(calm, alike), "without chance seeds are alike"
-
-
-def test_the_first_picture_has_a_model_of_its_own(tmp_path: Path) -> None:
-    request = DriveRequest(5, size=(64, 32), tags={"weather": "snow"})
-    order = Order(request, Sampling(), output=tmp_path / "video.mp4")
-    shipped = plan_videos(order)
-    assert (shipped.model.name, shipped.first_model.name) == ("worldgen-mini", "worldgen-mini-words")
-    assert {shipped.model, shipped.first_model} < set(shipped.reads())
-    mine = plan_videos(replace(order, model="worldgen-mini"))
-    assert mine.model == mine.first_model == shipped.model, "who names a model gets that one alone"
-    picture = tmp_path / "first.png"
-    picture.write_bytes(encode_png(np.zeros((32, 64, 3), np.uint8)))
-    begun = plan_videos(replace(order, first_frames=(picture,)))
-    assert begun.model == begun.first_model == shipped.model

@@ -21,17 +21,13 @@ from jwmtool.artifacts.weights import read_metadata, read_weights, write_weights
 from jwmtool.cli.main import run
 from jwmtool.errors import UsageError
 from jwmtool.training.checkpoint import BEST, LAST
-from jwmtool.training.clips import gather
 from jwmtool.training.log import read_log
 from jwmtool.training.loop import train
 from jwmtool.training.run import Run
 from jwmtool.training.worldgen import plan
 from jwmtool.training.worldgen.loss import velocity_errors
-from jwmtool.training.worldgen.prepare import Preparer
-from jwmtool.training.worldgen.recipe import Recipe, chosen_config, fitted
+from jwmtool.training.worldgen.recipe import chosen_config, fitted
 from jwmtool.training.worldgen.samples import Spec, stacked
-from jwmtool.training.worldgen.store import Store, open_latents
-from jwmtool.training.worldgen.task import WorldGenTask
 from jwmtool.worldgen.autoencoder import Autoencoder
 from jwmtool.worldgen.autoencoder_config import CONFIGS as CODERS
 from jwmtool.worldgen.checkpoint import load_model
@@ -53,7 +49,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """The verb's `mini` and its recipe are those of these tests."""
     monkeypatch.setitem(CONFIGS, "mini", SMALL)
-    monkeypatch.setattr(plan.Recipe, "of", lambda stage, seed: replace(RECIPE, stage=stage, seed=seed))
+    monkeypatch.setattr(plan, "Recipe", lambda seed: replace(RECIPE, seed=seed))
 
 
 # loss
@@ -226,11 +222,6 @@ def test_the_verb_trains_resumes_and_starts_from_weights(
             2,
             "found diffusers' AutoencoderKLWan, which cannot be trained yet",
         ),
-        (
-            ["--max-steps", "1", "--stage", "gate"],
-            2,
-            "--stage gate: worldgen has no such stage; expected full or first",
-        ),
         (["--max-steps", "1", "--resume"], 2, "no unfinished training"),
         ([], 2, "expected a budget or a number of steps"),
     ],
@@ -260,20 +251,6 @@ def test_what_is_wrong_is_told_in_one_line(
         code,
         message,
     )
-
-
-def test_first_pictures_are_learned_alone(worlds: Path, tmp_path: Path) -> None:
-    data, store = gather([worlds]), Store(tmp_path, {})
-    Preparer(coder(), None, RECIPE.shapes, priors=False).prepare(data, store)
-    task = WorldGenTask(CONFIG, data, store, coder(), replace(Recipe.of("first", seed=1), shapes=RECIPE.shapes))
-    assert all(open_latents(store.path(part)).kinds == () for part in data.training[0])
-    batch = next(task.batches(0, 2, 0, 1))
-    videos, views, frames = batch["latents"].shape[:3]
-    assert frames == 1 and videos * views == 2 * task.recipe.most_pictures
-    assert bool(batch["noisy"].all()) and not bool(batch["has_prior"].any()) and not bool(batch["prior"].any())
-    assert bool((batch["tags"] >= 0).any())
-    scores = task.evaluate(task.build())
-    assert set(scores) == {"loss", "loss_free"}
 
 
 @pytest.mark.parametrize("flag", ["--autoencoder", "--priors", "--cache"])

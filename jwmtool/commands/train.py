@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Literal
 
 import typer
 
@@ -16,7 +16,6 @@ EXAMPLES = (
     "jwm train worldgen --data worlds/ --budget 4h -o run/",
 )
 _BATCH = {"worldrec": 4, "autoencoder": 16, "worldgen": 8}
-_STAGES = {"worldrec": ("full", "depth", "gate"), "autoencoder": (), "worldgen": ("full", "first")}
 _LR = {"worldrec": 3e-4, "autoencoder": 1e-3, "worldgen": 5e-4}
 
 
@@ -63,11 +62,11 @@ def run(
         ),
     ] = None,
     stage: Annotated[
-        Literal["depth", "full", "gate", "first"] | None,
+        Literal["depth", "full", "gate"] | None,
         typer.Option(
             "--stage",
-            help="full: the default. Of worldrec, depth: coarse depth alone, a fast start for a full training by "
-            "--init; gate: fusion's, at last. Of worldgen, first: the first picture of videos of words alone.",
+            help="Of worldrec. depth: coarse depth alone, a fast start for a full training by --init; "
+            "full: the default; gate: fusion's, at last.",
             show_default=False,
         ),
     ] = None,
@@ -173,16 +172,13 @@ def run(
     from jwmtool.training.settings import TrainSettings
 
     flags = {
-        "worldrec": (("--method", method),),
+        "worldrec": (("--method", method), ("--stage", stage)),
         "worldgen": (("--autoencoder", autoencoder), ("--priors", priors), ("--cache", cache)),
     }
     for owner, pairs in flags.items():
         for flag, value in pairs:
             if model != owner and value is not None:
                 raise UsageError(f"{flag} {value}: only {owner} has it, not {model}; leave it out")
-    if stage is not None and stage not in _STAGES[model]:
-        expected = f"expected {' or '.join(_STAGES[model])}" if _STAGES[model] else "leave it out"
-        raise UsageError(f"--stage {stage}: {model} has no such stage; {expected}")
     batch, lr = _BATCH[model] if batch is None else batch, _LR[model] if lr is None else lr
     settings = TrainSettings(batch=batch, lr=lr, precision=precision, eval_every_s=eval_every_s, seed=seed)
     used_device = resolve_device(device)
@@ -193,7 +189,7 @@ def run(
     if model == "worldrec":
         from jwmtool.training.worldrec.plan import plan_worldrec
 
-        plan = plan_worldrec(asked, clips, config, method, cast(Any, stage or "full"), seed)
+        plan = plan_worldrec(asked, clips, config, method, stage or "full", seed)
     elif model == "autoencoder":
         from jwmtool.training.autoencoder.plan import plan_autoencoder
 
@@ -201,7 +197,7 @@ def run(
     else:
         from jwmtool.training.worldgen.plan import plan_worldgen
 
-        plan = plan_worldgen(asked, clips, config, cast(Any, stage or "full"), seed, autoencoder, priors, cache)
+        plan = plan_worldgen(asked, clips, config, seed, autoencoder, priors, cache)
     if dry_run:
         return would(reads=[*data, *(held_out or ()), *([init] if init else ())], writes=[output])
     if resume:

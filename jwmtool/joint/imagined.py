@@ -12,8 +12,11 @@ from jwmtool.joint.drive import Drive
 from jwmtool.joint.generate import noise_of
 from jwmtool.joint.told import tell
 from jwmtool.worldgen.latents import VideoAutoencoder
-from jwmtool.worldgen.sampler import INSIST, PICTURE_STEPS, Sampling, sample
+from jwmtool.worldgen.sampler import Sampling, sample
 from jwmtool.worldgen.transformer import WorldGen
+
+STEPS = 24  # at least: one picture costs little, and all that follows is carried on from it
+INSIST = 2.0  # guidance of the words, if no other is asked for
 
 
 def imagines(transformer: WorldGen) -> bool:
@@ -27,7 +30,7 @@ def imagined(
 ) -> Tensor:  # [V, 1, 3, H, W] in [0, 1], on the CPU
     """The first picture of each camera; the same seed gives the same bits on one device."""
     guidance = {"text": INSIST, **sampling.guidance}
-    alone = replace(sampling, steps=max(sampling.steps, PICTURE_STEPS), guidance=guidance)
+    alone = replace(sampling, steps=max(sampling.steps, STEPS), guidance=guidance)
     known = tell(drive, range(1), autoencoder, None, device)
     noise = noise_of(drive, range(1), autoencoder, seed).to(device)
     latents = sample(transformer, known, noise, autoencoder.stride, alone)

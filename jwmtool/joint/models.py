@@ -20,7 +20,7 @@ from jwmtool.worldgen.transformer import WorldGen
 
 SHIPPED = Path(jwmtool.__file__).parent / "models"
 MODEL, AUTOENCODER = "worldgen-mini", "autoencoder-mini"
-FIRST = "worldgen-mini-words"  # the shipped model of the picture that a video begins with, of words alone
+WORDS = "worldgen-mini-words"  # the shipped model for videos of which nothing but words is known
 
 
 @dataclass(frozen=True)

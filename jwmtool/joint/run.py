@@ -24,10 +24,9 @@ from jwmtool.joint.drive import Drive, DriveRequest, resolve_drive
 from jwmtool.joint.first_frames import first_pictures
 from jwmtool.joint.generate import generate
 from jwmtool.joint.imagined import imagined, imagines
-from jwmtool.joint.models import AUTOENCODER, FIRST, MODEL, Models, check_fit, find_checkpoint, open_models
+from jwmtool.joint.models import AUTOENCODER, MODEL, WORDS, Models, check_fit, find_checkpoint, open_models
 from jwmtool.joint.pictures import Output
 from jwmtool.rendering.view import on_device
-from jwmtool.worldgen.checkpoint import load_model
 from jwmtool.worldgen.sampler import CALM, Sampling
 
 DEFAULT_VIDEO = "video.mp4"
@@ -75,11 +74,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Plan:
-    """An order that can be carried out; no weights were read and nothing was rendered yet.
-
-    Attributes:
-        model: makes the video; first_model: the picture that it begins with where none is known.
-    """
+    """An order that can be carried out; no weights were read and nothing was rendered yet."""
 
     order: Order
     drive: Drive
@@ -88,7 +83,6 @@ class Plan:
     clip: Clip | None
     layout: Clip | None
     model: Path
-    first_model: Path
     autoencoder: Path
     device: str
 
@@ -96,10 +90,7 @@ class Plan:
         """What carrying it out reads."""
         order = self.order
         given = (order.prior, order.clip, order.layout, *order.first_frames, *_trajectory_file(order))
-        return [*(path for path in given if path is not None), *self._weights()]
-
-    def _weights(self) -> list[Path]:
-        return [*dict.fromkeys((self.model, self.first_model)), self.autoencoder]
+        return [*(path for path in given if path is not None), self.model, self.autoencoder]
 
     def write(self, argv: Sequence[str]) -> Path:
         """Make the videos; returns where they are.
@@ -109,8 +100,6 @@ class Plan:
         """
         order = self.order
         models = open_models(self.model, self.autoencoder, self.device)
-        apart = self.first_model != self.model
-        begins = load_model(self.first_model, self.device) if apart else models.transformer
         scene = None if self.scene is None else on_device(self.scene, self.device)
         first = first_pictures(self.drive, order.first_frames, self.clip, scene)
         console.detail(f"{len(self.drive)} frames, {'no first frame' if first is None else 'first frame known'}")
@@ -132,8 +121,10 @@ class Plan:
             for sample in range(order.num_samples):
                 tick = _ticker(bar, sample * len(self.drive), total)
                 seed = order.seed + sample
-                if unseen and imagines(begins):
-                    first = imagined(self.drive, begins, models.autoencoder, seed, order.sampling, self.device)
+                if unseen and imagines(models.transformer):
+                    first = imagined(
+                        self.drive, models.transformer, models.autoencoder, seed, order.sampling, self.device
+                    )
                 made = generate(
                     self.drive, _chunks(models, sampling), models.autoencoder, seed,
                     scene=scene, first=first, keep=keep, carry=config.carry, device=self.device, progress=tick,
@@ -149,7 +140,7 @@ class Plan:
         for path, clip in ((order.clip, self.clip), (order.layout, self.layout)):
             if clip is not None:
                 inputs.append({"path": str(path), "sha256": clip_content_sha256(clip)})
-        inputs += [{"path": str(path), "sha256": weights_sha256(path)} for path in self._weights()]
+        inputs += [{"path": str(path), "sha256": weights_sha256(path)} for path in (self.model, self.autoencoder)]
         return record(argv, inputs, seed=order.seed, device=self.device)
 
 
@@ -177,14 +168,10 @@ def plan_videos(order: Order) -> Plan:
     output = Output(path, names, order.num_samples)
     output.check(len(drive), order.force)
     begun = scene is not None or clip is not None or bool(order.first_frames)
-    model = find_checkpoint(order.model, MODEL, "--model")
-    first_model = model if begun else find_checkpoint(order.model, FIRST, "--model")
+    model = find_checkpoint(order.model, MODEL if begun else WORDS, "--model")
     autoencoder = find_checkpoint(order.autoencoder, AUTOENCODER, "--autoencoder")
-    for path in dict.fromkeys((model, first_model)):
-        check_fit(path, autoencoder)
-    return Plan(
-        order, drive, output, scene, clip, layout, model, first_model, autoencoder, resolve_device(order.device)
-    )
+    check_fit(model, autoencoder)
+    return Plan(order, drive, output, scene, clip, layout, model, autoencoder, resolve_device(order.device))
 
 
 def _chunks(models: Models, sampling: Sampling) -> Chunks:

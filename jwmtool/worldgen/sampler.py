@@ -18,8 +18,6 @@ FIRST = "first"  # beside `GROUPS`: the frames that are known
 GUIDED = (*GROUPS, FIRST)
 MAX_STEPS = 1000
 CALM = 0.7  # a temperature for models that have learned little
-PICTURE_STEPS = 24  # of a lone picture: it costs little, and all that follows is carried on from it
-INSIST = 2.0  # guidance of its words
 _EULER_STEPS = 4  # of a model that was taught so few, each step is meant to be straight
 # (latents [B, V, T, C, h, w], timesteps [B, T], conditions) -> velocity; a `WorldGen`, say
 Network = Callable[[Tensor, Tensor, Conditions], Tensor]

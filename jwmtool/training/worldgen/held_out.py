@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from jwmtool.imaging.sheet import contact_sheet
 from jwmtool.training.worldgen.loss import velocity_errors
-from jwmtool.training.worldgen.recipe import Stage
 from jwmtool.training.worldgen.samples import fits_carried, known_of, stacked, told
 from jwmtool.training.worldgen.store import Cut, Stored
 from jwmtool.worldgen.autoencoder import Autoencoder
@@ -30,8 +29,6 @@ Sample = dict[str, Tensor]
 class HeldOut:
     """Sequences of one camera whose first frame is known, every second one with a scene as prior; without layout.
 
-    Of the stage `first` pictures alone, of which no picture is known.
-
     Attributes:
         samples: as `samples.told`, with `noise` and `noisy`; names: of clip and camera.
         stride: px a latent cell is wide.
@@ -42,20 +39,20 @@ class HeldOut:
     stride: int
 
     @classmethod
-    def of(cls, clips: Sequence[Stored], stride: int, carry: bool, stage: Stage = "full") -> HeldOut:
+    def of(cls, clips: Sequence[Stored], stride: int, carry: bool) -> HeldOut:
         """Evenly from all clips; always the same. `carry`: those without a scene have their first frame carried."""
         samples: list[Sample] = []
         names: list[str] = []
-        each, most = -(-_SEQUENCES // len(clips)), 1 if stage == "first" else _FRAMES
+        each = -(-_SEQUENCES // len(clips))
         for number, stored in enumerate(clips):
-            frames = min(most, stored.num_frames)
+            frames = min(_FRAMES, stored.num_frames)
             spare = stored.num_frames - frames
             for k in range(min(each, len(stored.cameras) * (spare + 1))):
                 view = k % len(stored.cameras)
                 cut = Cut(view, 1, round(spare * k / max(1, each - 1)), frames)
                 # Priors that a scene gave come first; the frames it was made of are its first ones.
-                numbers = stored.scenes[: max(1, len(stored.scenes) - 1)] if len(samples) % 2 and most > 1 else []
-                carried = [n for n in stored.carried if fits_carried(stored, n, cut, 1)] if carry and most > 1 else []
+                numbers = stored.scenes[: max(1, len(stored.scenes) - 1)] if len(samples) % 2 else []
+                carried = [n for n in stored.carried if fits_carried(stored, n, cut, 1)] if carry else []
                 prior = numbers[len(samples) // 2 % len(numbers)] if numbers else next(iter(carried), None)
                 sample = told(stored, cut, prior, before=False)
                 sample["layout"] = torch.zeros_like(sample["layout"])
@@ -80,8 +77,8 @@ class HeldOut:
         return scores | {name: float(np.mean(values)) for name, values in named.items() if values}
 
     def sheet(self, model: nn.Module, autoencoder: Autoencoder) -> NDArray[np.uint8] | None:
-        """Rows of frames: true, the prior (gray: none), and generated from the first frame; lone ones of words."""
-        from jwmtool.worldgen.sampler import CALM, INSIST, PICTURE_STEPS, Sampling, sample
+        """Rows of frames: true, the prior (gray: none), and generated from the first frame."""
+        from jwmtool.worldgen.sampler import CALM, Sampling, sample
 
         device = next(model.parameters()).device
         pictures: list[NDArray[np.uint8]] = []
@@ -90,16 +87,16 @@ class HeldOut:
         for rows in self._batches(shown):
             batch = {name: tensor.to(device) for name, tensor in stacked([self.samples[k] for k in rows]).items()}
             clean = batch["latents"][:, :, :1] if batch["latents"].shape[2] > 1 else None
-            calm = Sampling(_STEPS, temperature=CALM)
-            sampling = Sampling(PICTURE_STEPS, guidance={"text": INSIST}) if clean is None else calm
-            made = sample(model, known_of(batch), batch["noise"], self.stride, sampling, clean)
-            frames = [round(k) for k in np.linspace(0, made.shape[2] - 1, _SHOWN_FRAMES)]  # of a short one some again
+            made = sample(
+                model, known_of(batch), batch["noise"], self.stride, Sampling(_STEPS, temperature=CALM), clean
+            )
+            frames = [round(k) for k in np.linspace(0, made.shape[2] - 1, _SHOWN_FRAMES)]  # of a short one some twice
             videos = [v[:, 0, frames].cpu() for v in (batch["latents"], batch["prior"], made)]
             true, prior, new = (_decoded(autoencoder, video) for video in videos)
             for k, row in enumerate(rows):
                 has = bool((batch["prior"][k] != 0).any())
                 pictures += [*true[k], *(prior[k] if has else np.full_like(prior[k], round(255 * _GRAY))), *new[k]]
-                heads = (self.names[row], "its prior" if has else "without a prior", f"made in {sampling.steps} steps")
+                heads = (self.names[row], "its prior" if has else "without a prior", f"made in {_STEPS} steps")
                 labels += [text for head in heads for text in (head, *[""] * (len(frames) - 1))]
         return contact_sheet(pictures, labels, columns=_SHOWN_FRAMES) if pictures else None
 

@@ -14,7 +14,7 @@ from jwmtool.training.plan import Plan
 from jwmtool.training.record import Record, read_record
 from jwmtool.training.run import Run
 from jwmtool.training.worldgen.prepare import Preparer
-from jwmtool.training.worldgen.recipe import Recipe, Stage, chosen_config
+from jwmtool.training.worldgen.recipe import Recipe, chosen_config
 from jwmtool.training.worldgen.store import Store
 from jwmtool.training.worldgen.task import WorldGenTask
 from jwmtool.worldgen.autoencoder_checkpoint import load_autoencoder
@@ -23,14 +23,13 @@ from jwmtool.worldgen.config import WorldGenConfig
 from jwmtool.worldrec.checkpoint import SHIPPED, find_model, load_model
 
 AUTOENCODER, NO_PRIORS, CACHE = "autoencoder-mini", "none", "cache"
-_FLAGS = "the recipe, --stage, --seed, --autoencoder and --priors"
+_FLAGS = "the recipe, seed, --autoencoder and --priors"
 
 
 def plan_worldgen(
     run: Run,
     data: Data,
     config: str | None,
-    stage: Stage,
     seed: int,
     autoencoder: str | None = None,
     priors: str | None = None,
@@ -40,7 +39,6 @@ def plan_worldgen(
 
     Args:
         config: name of a network; None: that of the run or the weights to go on from, else `mini`.
-        stage: see `Recipe`.
         autoencoder: a path, or the name of a shipped one, which is the default.
         priors: the WorldRec whose scenes are learned from: a path, the name of a shipped one, which is the default, or
             `none`.
@@ -59,20 +57,18 @@ def plan_worldgen(
         given = WorldGenConfig.from_dict(*read_config(run.init, "WorldGen", [KIND]))
     coder_path = find_autoencoder(autoencoder)
     coder = load_autoencoder(coder_path, run.device)
-    network, recipe = chosen_config(config, given, coder), Recipe.of(stage, seed)
-    alone = stage == "first"  # of priors nothing is learned
-    scenes_path = None if alone or priors == NO_PRIORS else find_model(priors, "worldrec")
+    network, recipe = chosen_config(config, given, coder), Recipe(seed=seed)
+    scenes_path = None if priors == NO_PRIORS else find_model(priors, "worldrec")
     made_with: dict[str, Any] = {
         "autoencoder_sha256": weights_sha256(coder_path),
         "priors_sha256": None if scenes_path is None else weights_sha256(scenes_path),
     }
-    kept = {**made_with, "shapes": recipe.shapes, **({"priors": False} if alone else {})}
-    store = Store(cache or run.folder / CACHE, kept)
+    store = Store(cache or run.folder / CACHE, {**made_with, "shapes": recipe.shapes})
     task = WorldGenTask(network, data, store, coder, recipe, made_with)
 
     def prepare() -> None:
         scenes = None if scenes_path is None else load_model(scenes_path, run.device)
-        Preparer(coder, scenes, recipe.shapes, run.device, priors=not alone).prepare(data, store)
+        Preparer(coder, scenes, recipe.shapes, run.device).prepare(data, store)
 
     record = Record(KIND, network.to_dict(), {**asdict(recipe), **made_with}, data, _FLAGS)
     return Plan(task, run, record.write, record.check, prepare)

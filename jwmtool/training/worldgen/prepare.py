@@ -48,14 +48,12 @@ class Preparer:
     Attributes:
         autoencoder, worldrec: on `device`; without a WorldRec all priors are imitated.
         shapes: of which each clip gets the one nearest to its first camera's.
-        priors: whether to make any, of scenes or carried pictures.
     """
 
     autoencoder: Autoencoder
     worldrec: WorldRec | None
     shapes: tuple[Shape, ...]
     device: str = "cpu"
-    priors: bool = True
 
     def prepare(self, data: Data, store: Store) -> None:
         """Write what is not there yet. Several ranks may, each beginning elsewhere.
@@ -92,7 +90,7 @@ class Preparer:
             for camera, name in zip(cameras, names, strict=True)
         ]
         times_us = clip.times_us[frames]
-        starts = [first for first in _CARRIED_FROM if first < len(frames)] if self.priors else []
+        starts = [first for first in _CARRIED_FROM if first < len(frames)]
         known = [self._carried(replace(clip, frames=[clip.frames[k] for k in frames]), names, shape, k) for k in starts]
         scenes = _Priors(
             torch.cat([piece.priors for piece in pieces], 2),
@@ -109,14 +107,9 @@ class Preparer:
             coverage=torch.cat([part.coverage for part in (scenes, *known)]),
             context=torch.cat([part.context for part in (scenes, *known)]),
         )
-        made = self._kinds if self.worldrec is not None else ["imitated"] * len(self._kinds)
         told = {"name": clip.name, "cameras": names, "shape": shape, "tags": known_tags(clip.tags)}
-        kinds = [*made, *[CARRIED] * len(known)]
+        kinds = [*(KINDS if self.worldrec is not None else ["imitated"] * len(KINDS)), *[CARRIED] * len(known)]
         write_latents(path, latents, {**told, "drawn": bool(clip.tracks or _lanes(clip)), "kinds": kinds})
-
-    @property
-    def _kinds(self) -> tuple[str, ...]:
-        return KINDS if self.priors else ()
 
     @property
     def _stride(self) -> int:
@@ -126,7 +119,7 @@ class Preparer:
         """Of all frames of a clip, which has few."""
         numbers = range(len(clip.frames))
         pictures = np.stack([np.stack([load_picture(clip, (k, name), shape) for k in numbers]) for name in names])
-        priors = [self._prior(kind, clip, names, shape, pictures, rng) for kind in self._kinds]
+        priors = [self._prior(kind, clip, names, shape, pictures, rng) for kind in KINDS]
         boxes, lanes = _Boxes(clip), _lanes(clip)
         layout = np.stack(
             [
@@ -134,16 +127,11 @@ class Preparer:
                 for name in names
             ]
         )
-        latents = self._encoded(pictures)
-        blank = self._cells(torch.zeros(*pictures.shape[:2], 1, *pictures.shape[2:4]))
-        covered = [_bytes(self._cells(torch.from_numpy(prior.coverage)[:, :, None])) for prior in priors]
         return _Piece(
-            _stacked([self._encoded(prior.color) for prior in priors], latents),
-            _stacked(covered, _bytes(blank)),
-            _stacked(
-                [torch.from_numpy(prior.context) for prior in priors], torch.zeros(len(numbers), dtype=torch.bool)
-            ),
-            latents,
+            torch.stack([self._encoded(prior.color) for prior in priors]),
+            torch.stack([_bytes(self._cells(torch.from_numpy(prior.coverage)[:, :, None])) for prior in priors]),
+            torch.stack([torch.from_numpy(prior.context) for prior in priors]),
+            self._encoded(pictures),
             _bytes(self._cells(torch.from_numpy(layout), reduced=True)),
         )
 
@@ -198,11 +186,6 @@ class _Piece(_Priors):
 
     latents: Tensor
     layout: Tensor
-
-
-def _stacked(parts: Sequence[Tensor], like: Tensor) -> Tensor:
-    """[N, ...] of N parts, which may be none."""
-    return torch.stack([*parts, like])[: len(parts)]
 
 
 def _carry(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from jwmtool.errors import UsageError
 from jwmtool.training.autoencoder.pictures import Shape
@@ -14,16 +13,12 @@ from jwmtool.worldgen.latents import VideoAutoencoder
 
 NAMES = ("mini", "base")
 
-Stage = Literal["full", "first"]
-
 
 @dataclass(frozen=True)
 class Recipe:
     """How the transformer is trained, other than the loop's settings.
 
     Attributes:
-        stage: `full`: videos, whatever is known of them; `first`: only the picture that one begins with of which no
-            picture is known, many times as many of those an hour.
         shapes: (width, height) of pictures, px; each clip is cut to the nearest.
         frames: numbers of frames of a sample, and how often each; what a clip is too short for is left out.
         views: share of samples of rigs that are of several cameras, of at most `most_views` and, all their frames
@@ -39,7 +34,6 @@ class Recipe:
         seed: of the samples.
     """
 
-    stage: Stage = "full"
     shapes: tuple[Shape, ...] = ((224, 128), (416, 128))
     frames: tuple[tuple[int, float], ...] = ((1, 0.3), (4, 0.25), (8, 0.25), (12, 0.2))
     views: float = 0.4
@@ -64,15 +58,6 @@ class Recipe:
     most_holes: int = 3
     ends: float = 0.15
     seed: int = 0
-
-    @staticmethod
-    def of(stage: Stage, seed: int) -> Recipe:
-        """How a stage is trained."""
-        if stage == "full":
-            return Recipe(seed=seed)
-        return Recipe(
-            stage=stage, frames=((1, 1.0),), known=(1.0, 0.0, 0.0), no_prior=1.0, no_carried=1.0, no_tag=0.05, seed=seed
-        )
 
     def videos(self, pictures: int) -> int:
         """How many videos of so many pictures make one sample, so that short ones take no less time than long ones."""

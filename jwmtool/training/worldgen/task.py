@@ -118,7 +118,7 @@ class WorldGenTask:
     def _held_out(self) -> HeldOut:
         if self._scored is None:
             clips = [open_latents(self._store.path(part)) for part in self._data.held_out]
-            self._scored = HeldOut.of(clips, self._autoencoder.stride, self._network.carry, self.recipe.stage)
+            self._scored = HeldOut.of(clips, self._autoencoder.stride, self._network.carry)
         return self._scored
 
 
