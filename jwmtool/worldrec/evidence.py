@@ -18,7 +18,7 @@ COARSER = 1.5  # log of how many times coarser the other view may be and still b
 SAME_DEPTH = 0.1  # and its depth agrees within this share
 SAME_COLOR = 0.1  # and its color: mean difference in sRGB, of 2 x 2 px
 
-CHANGED = 0.1
+CHANGED = 0.1  # mean difference in sRGB from which on the same place shows something else
 _APART_M, _TURNED_RAD = 0.05, 0.002  # what stands moves at most so far
 
 
