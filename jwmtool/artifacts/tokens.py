@@ -110,6 +110,11 @@ class Tokens:
         """All tokens, after Gaussians were chosen by mask or index."""
         return replace(self, of_gaussian=self.of_gaussian[stays])
 
+    def seen(self, token: Tensor, time_s: Tensor) -> Tokens:
+        """Seen at other times, too: pairs of a token [P] and a time [P]."""
+        first = self.first_s.scatter_reduce(0, token, time_s, "amin")
+        return replace(self, first_s=first, last_s=self.last_s.scatter_reduce(0, token, time_s, "amax"))
+
     def moved(self, new_from_old: Tensor) -> Tokens:
         """Told in another frame; [4, 4] rigid."""
         R, t = new_from_old[:3, :3].to(self.anchor), new_from_old[:3, 3].to(self.anchor)

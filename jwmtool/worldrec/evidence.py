@@ -18,7 +18,7 @@ COARSER = 1.5  # log of how many times coarser the other view may be and still b
 SAME_DEPTH = 0.1  # and its depth agrees within this share
 SAME_COLOR = 0.1  # and its color: mean difference in sRGB, of 2 x 2 px
 
-CHANGED = 0.1  # mean difference in sRGB from which on the same place shows something else
+_CHANGED = 0.1  # mean difference in sRGB from which on the same place shows something else
 _APART_M, _TURNED_RAD = 0.05, 0.002  # what stands moves at most so far
 
 
@@ -97,8 +97,10 @@ def gather_evidence(views: Views, inverse: Tensor, pixels: Pixels, at: Tensor, o
     error = (home - pixels.xy[:, None]).norm(dim=-1)
     apart = views.times_s[other] - views.times_s[pixels.view][:, None]
     stands = inside & same_place(views, views)[pixels.view[:, None], other] & (apart.abs() > 1e-3)
-    alike = sample(half, pixels.view, pixels.xy, 2)  # as the others are sampled, so that outlines do not differ
-    changed = stands & ((shown - alike[:, None]).abs().mean(-1) > CHANGED)
+    point, slot = stands.nonzero(as_tuple=True)
+    before = sample(half, pixels.view[point], pixels.xy[point], 2)  # as the others are sampled: outlines do not differ
+    changed = torch.zeros_like(stands)
+    changed[point, slot] = (shown[point, slot] - before).abs().mean(-1) > _CHANGED
     return Evidence(other, xy, inside, residual, error, unlike, finer, apart, changed)
 
 

@@ -90,7 +90,7 @@ def fuse_window(
             changed |= still.changed(state.tokens, held, views)
             same &= ~changed
             covers &= ~stands[held.view]
-            covered = covered.unflatten(0, (len(views), -1)).masked_fill(stands[:, None], 0.0).flatten()
+            covered = _bare(covered, stands)
         new = _without(new, covered, soft)
         fresh = (times_s > state.until_s + 1e-3) | (times_s < state.from_s - 1e-3)
         old = witnessed(_kept_alive(state, held, covers, views), held, same, changed, fresh)
@@ -102,8 +102,7 @@ def fuse_window(
                 changed |= still.changed_since(new.tokens, new.cell, back, before.views)
                 same &= ~changed
                 covers &= ~changed
-                stands = stood_s(views, before.views).isfinite()
-                covered = covered.unflatten(0, (len(before.views), -1)).masked_fill(stands[:, None], 0.0).flatten()
+                covered = _bare(covered, stood_s(views, before.views).isfinite())
             old = _without(old, covered, soft)
             fresh = (before.views.times_s[:, None] - times_s).abs().amin(1) > 1e-3
             new = witnessed(_kept_alive(new, back, covers, before.views), back, same, changed, fresh)
@@ -193,6 +192,11 @@ def _of_same_patch(state: State, token: Tensor) -> tuple[Tensor, Tensor]:
     return found[other], pair[other]
 
 
+def _bare(covered: Tensor, which: Tensor) -> Tensor:
+    """How much of each patch is covered [V * H/4 * W/4], nothing in some of the views, mask [V]."""
+    return covered.unflatten(0, (len(which), -1)).masked_fill(which[:, None], 0.0).flatten()
+
+
 def _without(state: State, covered: Tensor, soft: bool) -> State:
     """Tokens less what of their patches others cover; in training their Gaussians fade with them."""
     share = covered[state.cell.clamp(min=0)].clamp(max=1.0) * (state.cell >= 0)
@@ -219,19 +223,18 @@ def witnessed(state: State, held: Held, same: Tensor, changed: Tensor, fresh: Te
     # A view from afar sees through things by mistake: it counts by how near it is.
     weight = torch.exp(held.finer.clamp(max=0.0))
     votes = torch.zeros_like(tokens.support).index_add(0, held.token, weight * (against.float() - same.float()))
-    first = tokens.first_s.scatter_reduce(0, held.token[same], held.time_s[same], "amin")
-    last = tokens.last_s.scatter_reduce(0, held.token[same], held.time_s[same], "amax")
+    seen = tokens.seen(held.token[same], held.time_s[same])
     believed = against & (votes > 0)[held.token]
     token, time_s = held.token[believed], held.time_s[believed]
-    after = time_s > 0.5 * (first + last)[token]
+    after = time_s > 0.5 * (seen.first_s + seen.last_s)[token]
     until = tokens.until_s.scatter_reduce(0, token[after], time_s[after], "amin")
     since = tokens.since_s.scatter_reduce(0, token[~after], time_s[~after], "amax")
     told = replace(
         tokens,
         support=tokens.support.index_add(0, held.token[same], ones[same]),
         asked=tokens.asked.index_add(0, held.token[looks], ones[looks]),
-        first_s=torch.maximum(first, since),
-        last_s=torch.minimum(last, until),
+        first_s=torch.maximum(seen.first_s, since),
+        last_s=torch.minimum(seen.last_s, until),
         since_s=since,
         until_s=until,
     )

@@ -45,7 +45,7 @@ def confirmed(evidence: Evidence) -> Tensor:
 
 
 def against(evidence: Evidence) -> Tensor:
-    """[M] seconds to the nearest view of another time that sees through the point; infinite without one."""
+    """[M] seconds to the nearest view of another time that speaks against the point; infinite without one."""
     apart = evidence.apart_s.abs()
     return torch.where((evidence.through & (apart > 1e-3)) | evidence.changed, apart, torch.inf).amin(1)
 
@@ -60,12 +60,26 @@ def unchanged(evidence: Evidence, time_s: Tensor) -> tuple[Tensor, Tensor, Tenso
         (the last time before and the first after at which something else is shown, infinite where none is; the first
         and the last between those at which other views confirm the point).
     """
+    since, until = around(evidence.changed, evidence, time_s, torch.inf)
     seen_s = time_s[:, None] + evidence.apart_s
-    since = torch.where(evidence.changed & (evidence.apart_s < 0), seen_s, -torch.inf).amax(1)
-    until = torch.where(evidence.changed & (evidence.apart_s > 0), seen_s, torch.inf).amin(1)
-    same = evidence.same & (seen_s > since[:, None]) & (seen_s < until[:, None])
-    seen_s = torch.where(same, seen_s, time_s[:, None])
-    return since, until, seen_s.amin(1), seen_s.amax(1)
+    return (
+        since,
+        until,
+        *sights(evidence.same & (seen_s > since[:, None]) & (seen_s < until[:, None]), evidence, time_s),
+    )
+
+
+def around(which: Tensor, evidence: Evidence, time_s: Tensor, never_s: float) -> tuple[Tensor, Tensor]:
+    """[M] and [M]: the last time before and the first after points' own at which some of the views are, mask [M, N]."""
+    seen_s = time_s[:, None] + evidence.apart_s
+    before = torch.where(which & (evidence.apart_s < 0), seen_s, -never_s).amax(1)
+    return before, torch.where(which & (evidence.apart_s > 0), seen_s, never_s).amin(1)
+
+
+def sights(which: Tensor, evidence: Evidence, time_s: Tensor) -> tuple[Tensor, Tensor]:
+    """[M] and [M]: the first and the last time of some of the views, mask [M, N], points' own included."""
+    apart = torch.where(which, evidence.apart_s, torch.zeros_like(evidence.apart_s))
+    return time_s + apart.amin(1), time_s + apart.amax(1)
 
 
 def gaps(views: Views) -> Tensor:

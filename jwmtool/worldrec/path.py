@@ -49,7 +49,8 @@ def within_way(found: Reconstruction, views: Views, path: EgoPath) -> Reconstruc
     """A window's scene whose lives are told by the way that the ego drove, not by the clock.
 
     The network knows the ego's mean speed in the window alone, and gives lives in seconds at that speed: how long its
-    error of depth does not show. One that stands there may have come, and go on, fast: then they end sooner.
+    error of depth does not show. One that stands there may have come, and go on, fast: then they end sooner. While it
+    stands pictures tell when what they show ended.
 
     Args:
         found: by sparse queries; of the views.
@@ -62,7 +63,7 @@ def within_way(found: Reconstruction, views: Views, path: EgoPath) -> Reconstruc
     way = mean_speed(views) * sigma
     low, high = _reach(path, views.times_s, view, HALF * way)
     never, no_more = _reach(path, views.times_s, view, GONE * way)
-    if found.queries is not None:  # while it stands, pictures tell when what they show ended
+    if found.queries is not None:
         times_s = views.times_s[found.queries.pixels.view]
         bounds = unchanged(found.queries.evidence, times_s)
         since, until, first, last = (bound[found.owner] for bound in bounds)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from jwmtool.artifacts.tokens import Tokens
 from jwmtool.gaussians.model import Gaussians
-from jwmtool.worldrec.evidence import CHANGED, same_place
+from jwmtool.worldrec.evidence import SAME_COLOR, same_place
 from jwmtool.worldrec.holding import Held, unlikeness
 from jwmtool.worldrec.lasting import kept_alive
 from jwmtool.worldrec.memory import Memory
@@ -55,11 +55,9 @@ class Standstill:
         there &= (right.time_s > tokens.since_s[right.token]) & (right.time_s < tokens.until_s[right.token])
         right = right.select(there)
         gaussians = kept_alive(state.gaussians, tokens, right.token, right.time_s)
-        alike = unlikeness(tokens, views, right.token, right.view, right.xy) < CHANGED
+        alike = unlikeness(tokens, views, right.token, right.view, right.xy) < SAME_COLOR
         seen = right.select(right.asked & alike)
-        first = tokens.first_s.scatter_reduce(0, seen.token, seen.time_s, "amin")
-        last = tokens.last_s.scatter_reduce(0, seen.token, seen.time_s, "amax")
-        return replace(state, gaussians=gaussians, tokens=replace(tokens, first_s=first, last_s=last))
+        return replace(state, gaussians=gaussians, tokens=tokens.seen(seen.token, seen.time_s))
 
     def changed(self, tokens: Tokens, wrong: Held, views: Views) -> Tensor:
         """[P] bool: of pairs that are not `right` those whose token is not what the view shows in its place."""

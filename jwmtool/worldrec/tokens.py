@@ -14,7 +14,7 @@ from jwmtool.geometry.harmonics import C0
 from jwmtool.worldrec.cover import PATCH
 from jwmtool.worldrec.evidence import SAME_COLOR, SAME_DEPTH, Evidence
 from jwmtool.worldrec.holding import hold, unlikeness
-from jwmtool.worldrec.life import DRIFT_PX, LONG, gaps
+from jwmtool.worldrec.life import DRIFT_PX, LONG, around, gaps, sights
 from jwmtool.worldrec.reconstruction import DepthMaps, Reconstruction
 from jwmtool.worldrec.sampling import nearest
 from jwmtool.worldrec.surfels import Pixels, lift
@@ -48,7 +48,7 @@ def window_tokens(
     pixels, evidence, gaussians = queries.pixels, queries.evidence, reconstruction.gaussians
     with torch.no_grad():
         time_s = views.times_s[pixels.view]
-        first, last = confirmed(evidence, time_s)
+        first, last = sights(evidence.same, evidence, time_s)
         since, until = contradicted(evidence, time_s)
         velocity = time_s.new_zeros(len(queries), 3).index_copy(0, owner, gaussians.velocity)
         tokens = Tokens(
@@ -175,20 +175,12 @@ def elsewhen(evidence: Evidence) -> Tensor:
     return evidence.apart_s.abs() > 1e-3
 
 
-def confirmed(evidence: Evidence, time_s: Tensor) -> tuple[Tensor, Tensor]:
-    """[Q] the first and the last time at which views see the same surface in place, their own included."""
-    apart = torch.where(evidence.same, evidence.apart_s, torch.zeros_like(evidence.apart_s))
-    return time_s + apart.amin(1), time_s + apart.amax(1)
-
-
 def contradicted(evidence: Evidence, time_s: Tensor) -> tuple[Tensor, Tensor]:
     """[Q] the last time before and the first after at which views see through the point; NEVER_S where none does.
 
-    Where more views confirm a point than see through it, those are believed.
+    Where more views confirm a point than see through it, those are believed. One from the same place that shows
+    something else always is.
     """
     through = evidence.through & elsewhen(evidence)
     believed = through.sum(1) > (evidence.same & elsewhen(evidence)).sum(1)
-    through = (through & believed[:, None]) | evidence.changed
-    before = torch.where(through & (evidence.apart_s < 0), evidence.apart_s + time_s[:, None], -NEVER_S).amax(1)
-    after = torch.where(through & (evidence.apart_s > 0), evidence.apart_s + time_s[:, None], NEVER_S).amin(1)
-    return before, after
+    return around((through & believed[:, None]) | evidence.changed, evidence, time_s, NEVER_S)
