@@ -76,7 +76,9 @@ def test_in_left_out_steps_neighbors_in_time_stand_in(scene: Scene, clip: Clip) 
     every, others = run._shown(view, False), run._shown(view, True)
     gone = np.setdiff1d(every.numpy(), others.numpy())
     assert len(gone) and len(others)
-    assert torch.allclose(scene.gaussians.time_mid[gone], torch.tensor(time_s), atol=1e-3)
+    times_s = torch.tensor([scene.seconds(view.time_us) for view in run.views])
+    nearest = times_s[(scene.gaussians.time_mid[gone, None] - times_s).abs().argmin(1)]
+    assert torch.allclose(nearest, torch.tensor(time_s, dtype=torch.float32), atol=1e-3)
 
 
 @pytest.mark.parametrize("step", ["_step_cpu", "_step_torch"])
@@ -108,13 +110,6 @@ def test_a_view_is_shown_by_lives_that_grew_into_it(scene: Scene, clip: Clip) ->
     assert int(away.sum()) > 100 and not bool(away[before].any())
     run.rows["log_life"].value[away] += 5.0
     assert int(away[run._shown(last, False)].sum()) > 50
-
-
-def test_lives_that_end_begin_longer_and_what_stands_is_left(scene: Scene, clip: Clip) -> None:
-    lives = Refinement(scene, clip, replace(STEPS, longer=2.0), "cpu").rows["log_life"].value.exp()
-    stands = scene.gaussians.time_sigma >= 10.0
-    expected = torch.where(stands, scene.gaussians.time_sigma, 2.0 * scene.gaussians.time_sigma)
-    assert torch.allclose(lives, expected, rtol=1e-4)
 
 
 def test_nothing_is_left_out_before_views_were_looked_at(

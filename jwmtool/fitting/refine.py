@@ -1,10 +1,9 @@
 """Refinement of a scene that is there already (feed-forward, fused, imported): some gradient steps on its pictures.
 
 Unlike `Fit`, nothing grows, and what moves keeps moving. A step touches only the Gaussians that its view can show, with
-an Adam that leaves all others alone, so its cost hardly grows with the scene. Life spans, which begin as short as the
-first depths were bad, grow. Once every view was looked at a few times, Gaussians of the time of the view at hand are
-left out of every second step: what is fitted then is how well their neighbors in time stand in for them, and that is
-what a picture between the given ones needs.
+an Adam that leaves all others alone, so its cost hardly grows with the scene. Once every view was looked at a few
+times, Gaussians of the time of the view at hand are left out of every second step: what is fitted then is how well
+their neighbors in time stand in for them, and that is what a picture between the given ones needs.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from jwmtool.imaging.photometric import photometric_loss
 
 _FAINT = 0.02  # opacity at a time below which a Gaussian is not there
 _LONGEST = 2.8  # life spans from its middle within which it can be more than faint
-_STANDING_S, _AT_ONCE_S = 10.0, 1e-3  # lives that are no view's own; middles that are a view's
+_STANDING_S, _AT_ONCE_S = 10.0, 1e-3  # lives that are no view's own; times that are one
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,6 @@ class RefineSettings:
         lr_*: Adam's learning rates at the start; lr_mean in pixels of the nearest view. All decay to `lr_end` of that.
         ssim_weight: share of 1 - SSIM in the loss.
         anchor_weight: pull of positions toward where they were, per pixel squared.
-        longer: what life spans that end are multiplied by at the start.
         left_out: share of steps without the Gaussians of the view's own time, after `whole` steps for each view.
     """
 
@@ -60,7 +58,6 @@ class RefineSettings:
     lr_end: float = 0.15
     ssim_weight: float = 0.2
     anchor_weight: float = 1e-4
-    longer: float = 1.25
     left_out: float = 0.5
     whole: int = 3
 
@@ -104,6 +101,8 @@ class Refinement:
         g = scene.gaussians.to(device)
         self.gaussians = g
         self.unit = _units(g.means, self.views)
+        times_s = torch.tensor(sorted({scene.seconds(view.time_us) for view in self.views}), device=device)
+        self.own_s = _nearest(times_s.to(g.time_mid), g.time_mid)
         opacities = g.opacities.clamp(1e-4, 1.0 - 1e-4)
         values = {
             "offset": torch.zeros_like(g.means),
@@ -111,7 +110,7 @@ class Refinement:
             "quat": g.quats.clone(),
             "logit_opacity": torch.log(opacities / (1.0 - opacities)),
             "sh": g.sh.clone(),
-            "log_life": _longer(g.time_sigma, settings.longer).log(),
+            "log_life": g.time_sigma.clamp(min=1e-3).log(),
         }
         self.rows = {name: SelectiveAdam(value) for name, value in values.items()}
         sky = torch.zeros(6, 1, 1, 3) if scene.sky is None else scene.sky
@@ -194,7 +193,7 @@ class Refinement:
         height = torch.exp(-0.5 * (dt[rows] / lives[rows]).square())
         there = torch.sigmoid(self.rows["logit_opacity"].value[rows]) * height > _FAINT
         if leave_out:
-            there &= (lives[rows] >= _STANDING_S) | (dt[rows].abs() >= _AT_ONCE_S)
+            there &= (lives[rows] >= _STANDING_S) | ((self.own_s[rows] - time_s).abs() >= _AT_ONCE_S)
         rows = rows[there]
         means, scales = g.means[rows] + g.velocity[rows] * dt[rows, None], self.rows["log_scale"].value[rows].exp()
         cam = torch.as_tensor(view.camera.cam_from_world, dtype=torch.float32, device=self.device)
@@ -223,10 +222,9 @@ class Refinement:
         return loss + s.anchor_weight * leaves["offset"].square().mean()
 
 
-def _longer(lives_s: Tensor, factor: float) -> Tensor:
-    """[N] lives, of which those that end are so many times longer."""
-    lives_s = lives_s.clamp(min=1e-3)
-    return torch.where(lives_s < _STANDING_S, factor * lives_s, lives_s)
+def _nearest(times_s: Tensor, mids_s: Tensor) -> Tensor:
+    """[N] the nearest of some times, rising, to each."""
+    return times_s[torch.bucketize(mids_s, 0.5 * (times_s[1:] + times_s[:-1]))]
 
 
 def _units(means: Tensor, views: list[View]) -> Tensor:

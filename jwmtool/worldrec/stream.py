@@ -24,6 +24,7 @@ from jwmtool.worldrec.fusion import fuse_window
 from jwmtool.worldrec.guests import FAR_M, Visit, living, standing_there, times_then
 from jwmtool.worldrec.holding import in_view
 from jwmtool.worldrec.lasting import everlasting
+from jwmtool.worldrec.look_back import looked_back
 from jwmtool.worldrec.model import WorldRec
 from jwmtool.worldrec.novelty import errors
 from jwmtool.worldrec.path import EgoPath, within_way
@@ -154,12 +155,13 @@ class Stream:
         if self.model.config.method == "sparse":
             # Patches of the pictures ahead come along: its own that those show better were left out for their sake.
             own = row >= len(part.before)
-            self.state = fuse_window(self.state, found, views, self.model.gate, own=own, known=known)
+            state = fuse_window(self.state, found, views, self.model.gate, own=own, known=known)
+            self.state = replace(state, gaussians=looked_back(state.gaussians, found, views))
             return
         # A Gaussian for each pixel of each view: nothing is fused, as in the rivals' design.
         own = (row >= len(part.before)) & (row < len(part.before) + len(part.own))
         mine = torch.isin(found.gaussians.time_mid, views.times_s[own])
-        gaussians = found.gaussians.select(mine)
+        gaussians = looked_back(found.gaussians, found, views).select(mine)
         self._keep(State.of(gaussians, Tokens.empty(len(gaussians), self.device)))
 
     def _move_to(self, world_from_window: NDArray[np.float64]) -> None:
