@@ -94,6 +94,14 @@ def test_what_no_picture_can_show_stays_as_it_is(views: Views) -> None:
     assert torch.equal(looked_back(before, seen(before, views), covered).time_sigma, before.time_sigma), "masked"
 
 
+def test_what_is_there_for_all_time_stays(views: Views) -> None:
+    before = things(0.3, 0.5)
+    early, late = agreement(before, seen(before, views), views)
+    assert float(early[WALL].abs() + late[WALL].abs()) > 0.1, "pictures would have a say"
+    after = looked_back(before, seen(before, views), views)
+    assert after.time_sigma[WALL] == STATIC_SIGMA_S and after.time_mid[WALL] == 0.0
+
+
 def test_what_earlier_windows_left_follows_slowly(views: Views) -> None:
     before = things(0.5, 0.5)
     later = replace(views.select([3, 4]), times_s=views.times_s[3:])

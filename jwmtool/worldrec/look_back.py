@@ -13,7 +13,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from jwmtool.gaussians.model import Gaussians
+from jwmtool.gaussians.model import STATIC_SIGMA_S, Gaussians
 from jwmtool.imaging.photometric import photometric_loss
 from jwmtool.worldrec.reconstruction import Reconstruction
 from jwmtool.worldrec.views import Views
@@ -26,7 +26,7 @@ _FAINT = 0.02  # of its opacity: less of a Gaussian is not asked about
 
 
 def looked_back(gaussians: Gaussians, found: Reconstruction, views: Views) -> Gaussians:
-    """Gaussians with lives as pictures agree on.
+    """Gaussians with lives as pictures agree on; what is there for all time stays so.
 
     Args:
         gaussians: in the frame of the views.
@@ -35,7 +35,8 @@ def looked_back(gaussians: Gaussians, found: Reconstruction, views: Views) -> Ga
     if not len(gaussians):
         return gaussians
     early, late = agreement(gaussians, found, views)
-    step = torch.where(gaussians.time_mid < views.times_s.min() - _AT_ONCE_S, _OLDER * _STEP, _STEP)
+    older = gaussians.time_mid < views.times_s.min() - _AT_ONCE_S
+    step = torch.where(older, _OLDER * _STEP, _STEP) * (gaussians.time_sigma < STATIC_SIGMA_S)
     before, after = (gaussians.time_sigma * torch.exp(step * side) for side in (early, late))
     later = 0.5 * _MIDDLE * (after - before)
     return gaussians.replace(
