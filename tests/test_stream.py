@@ -26,6 +26,7 @@ from jwmtool.worldrec.checkpoint import find_model, load_model
 from jwmtool.worldrec.model import WorldRec, build_model
 from jwmtool.worldrec.plan import MOST_VIEWS, spaced, windows_of
 from jwmtool.worldrec.stream import Stream, reconstruct_clip
+from jwmtool.worldrec.views import Views
 
 
 @pytest.fixture(scope="module")
@@ -180,6 +181,21 @@ def test_nothing_to_look_at(clip: Clip, model: WorldRec) -> None:
     nothing = replace(clip, split=Split(cameras=("front",)))
     with pytest.raises(InputError, match="pictures to reconstruct from"):
         reconstruct_clip(nothing, model)
+
+
+def test_each_window_is_looked_back_at(clip: Clip, model: WorldRec, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def watched(gaussians: Gaussians, found: object, views: Views) -> Gaussians:
+        asked.append(len(views))
+        return gaussians.replace(sh=torch.zeros_like(gaussians.sh))
+
+    monkeypatch.setattr(streaming, "looked_back", watched)
+    keys = [key for key in clip.images(withheld=False) if key[0] < 20]
+    scene = reconstruct_clip(clip, model, keys=keys, window_s=1.0)
+    parts = windows_of(clip, keys, 1.0)
+    assert len(parts) == 2 and asked == [len(part.before + part.own + part.after) for part in parts]
+    assert len(scene.gaussians) and not bool(scene.gaussians.sh.any()), "what it says is kept"
 
 
 def test_faint_gaussians_are_dropped_and_pixels_are_not_fused(clip: Clip, monkeypatch: pytest.MonkeyPatch) -> None:

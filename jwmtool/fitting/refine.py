@@ -102,7 +102,7 @@ class Refinement:
         self.gaussians = g
         self.unit = _units(g.means, self.views)
         times_s = torch.tensor(sorted({scene.seconds(view.time_us) for view in self.views}), device=device)
-        self.own_s = _nearest(times_s.to(g.time_mid), g.time_mid)
+        self.own_s = _nearest(times_s, g.time_mid)
         opacities = g.opacities.clamp(1e-4, 1.0 - 1e-4)
         values = {
             "offset": torch.zeros_like(g.means),

@@ -62,11 +62,8 @@ def unchanged(evidence: Evidence, time_s: Tensor) -> tuple[Tensor, Tensor, Tenso
     """
     since, until = around(evidence.changed, evidence, time_s, torch.inf)
     seen_s = time_s[:, None] + evidence.apart_s
-    return (
-        since,
-        until,
-        *sights(evidence.same & (seen_s > since[:, None]) & (seen_s < until[:, None]), evidence, time_s),
-    )
+    same = evidence.same & (seen_s > since[:, None]) & (seen_s < until[:, None])
+    return since, until, *sights(same, evidence, time_s)
 
 
 def around(which: Tensor, evidence: Evidence, time_s: Tensor, never_s: float) -> tuple[Tensor, Tensor]:

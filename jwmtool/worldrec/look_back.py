@@ -19,7 +19,7 @@ from jwmtool.worldrec.reconstruction import Reconstruction
 from jwmtool.worldrec.views import Views
 
 _STEP = 1.0  # log life, where all pictures agree
-_OLDER = 0.125  # of that for what earlier windows left: these pictures are not all that ever asked it
+_OLDER = 0.125  # of that for lives whose middle is before the window: other pictures have a say there, too
 _MIDDLE = 0.6  # standard deviations of a side by which the middle follows it
 _AT_ONCE_S = 1e-3
 _FAINT = 0.02  # of its opacity: less of a Gaussian is not asked about
