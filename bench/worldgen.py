@@ -1,7 +1,8 @@
 """The video generator on worlds that it never saw: does it follow its conditions, and repair what it is given?
 
-    python bench/worldgen.py repairs prior views seeds --model runs/worldgen --autoencoder runs/autoencoder \\
-        --worldrec models/worldrec-mini --clips worlds/eval --rigs worlds/front3 --json bench/results/worldgen.json
+    python bench/worldgen.py repairs holes prior views seeds --model runs/worldgen --autoencoder runs/autoencoder \\
+        --worldrec models/worldrec-mini --repair models/repair-mini --clips worlds/eval --rigs worlds/front3 \\
+        --json bench/results/worldgen.json
     python bench/worldgen.py trajectories tags sheets --model runs/worldgen --autoencoder runs/autoencoder \\
         --clips worlds/eval --estimators estimators/ --json bench/results/worldgen.json
 
@@ -10,9 +11,9 @@ measured by itself and writes its own key.
 
   repairs       with a prior, the scene that WorldRec makes of the first frames, rendered at the next 16: PSNR over
                 the whole frame and inside what the prior covers, of what is generated (`generated`; `plain_decoder`:
-                the decoder does not see the prior, and nothing of it is kept), of the hole-filled prior, and of the
-                true frames after the autoencoder (`round_trip`)
-  holes         the same, with two rectangles of each prior cut out
+                the decoder does not see the prior, and nothing of it is kept), of the hole-filled prior, of that
+                prior `repaired` by --repair, and of the true frames after the autoencoder (`round_trip`)
+  holes         the same, with two rectangles cut out of each prior, and of the picture that it is repaired by
   prior         the same, inside the true prior's coverage, when the prior is another scene's
   trajectories  first frame given, no prior: rank correlation of asked speed and yaw rate with those estimated from
                 the videos
@@ -40,9 +41,12 @@ import torch
 from worldgen_estimators import Estimators, recognition
 from worldgen_figures import COVERED, frame_psnrs, mean, record, spearman
 from worldgen_footage import EVENTS, LEAST_FRAMES, LEAST_PX, WEATHERS, fitted, front_of, subject_pixels
-from worldgen_priors import prior_of, true_frames, with_holes
+from worldgen_priors import prior_of_seen, seen_of_clip, true_frames
 from worldgen_videos import FRAMES, Maker, as_bytes, asked_drive, recorded_drive
 from worldgen_views import views
+
+from jwmtool.training.repair.task import with_rectangles
+from jwmtool.worldgen.repair import Seen
 
 Figures = dict[str, Any]
 
@@ -63,6 +67,7 @@ class Bench:
         self.clips = [clip for path in arguments.clips for clip in clips_in(path)]
         self.rigs = [clip for path in arguments.rigs for clip in clips_in(path)]
         self._worldrec: Any = None
+        self._repair: Any = None
         self._estimators: Estimators | None = None
 
     def clip(self, path: Path) -> Any:
@@ -99,9 +104,22 @@ class Bench:
         return [paths[int((k + 0.5) * len(paths) / count)] for k in range(count)]
 
     def prior(self, clip: Any, cameras: list[str]) -> Any:
-        """At the frames that follow those it is made of."""
+        """At the frames that follow those it is made of, repaired if `--repair` is given."""
+        return prior_of_seen(self.seen(clip, cameras), self.repair)
+
+    def seen(self, clip: Any, cameras: list[str]) -> list[Seen]:
+        """What a prior is repaired from."""
         frames = self.later(clip)
-        return prior_of(clip, self.worldrec, range(frames.start), frames, cameras, self.arguments.device)
+        return seen_of_clip(clip, self.worldrec, range(frames.start), frames, cameras, self.arguments.device)
+
+    @property
+    def repair(self) -> Any:
+        """The network that repairs priors, or None."""
+        if self._repair is None and self.arguments.repair is not None:
+            from jwmtool.worldgen.repair import load_repair
+
+            self._repair = load_repair(self.arguments.repair, self.arguments.device)
+        return self._repair
 
     def later(self, clip: Any) -> range:
         """Frames that are made with a prior; those before them are what it is made of."""
@@ -120,6 +138,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--autoencoder", type=Path, required=True)
     parser.add_argument("--worldrec", type=Path)
+    parser.add_argument("--repair", type=Path, help="weights that repair priors; else they stay as rendered")
     parser.add_argument("--estimators", type=Path)
     parser.add_argument("--clips", type=Path, nargs="*", default=[])
     parser.add_argument("--rigs", type=Path, nargs="*", default=[])
@@ -155,16 +174,20 @@ def repairs(bench: Bench, holes: bool = False) -> Figures:
     for k, path in enumerate(bench.some(bench.clips, 20)):
         clip = bench.clip(path)
         camera = front_of(clip)
-        prior = bench.prior(clip, [camera])
+        seen = bench.seen(clip, [camera])
         if holes:
-            prior = with_holes(prior, np.random.default_rng((bench.arguments.seed, k)))
+            rng = np.random.default_rng((bench.arguments.seed, k))
+            seen = [with_rectangles(view, rng, both=True) for view in seen]
+        filled, prior = prior_of_seen(seen), prior_of_seen(seen, bench.repair)
         drive, true = recorded_drive(clip, [camera], bench.later(clip)), true_frames(clip, camera, bench.later(clip))
-        inside = prior.coverage[0] > COVERED
+        inside = filled.coverage[0] > COVERED
         generated = bench.maker.make(drive, bench.arguments.seed + k, prior)[0]
         bare = replace(bench.maker, decode_prior=False, keep=0.0)
         plain = bare.make(drive, bench.arguments.seed + k, prior)[0]
         round_trip = bench.maker.round_trip(true[None])[0]
-        shown = {"generated": generated, "plain_decoder": plain, "prior": prior.color[0], "round_trip": round_trip}
+        shown = {"generated": generated, "plain_decoder": plain, "prior": filled.color[0], "round_trip": round_trip}
+        if bench.repair is not None:
+            shown["repaired"] = prior.color[0]
         for name, frames in shown.items():
             found.setdefault(name, []).append(mean(frame_psnrs(frames, true)))
             found.setdefault(f"{name}_inside", []).append(mean(frame_psnrs(frames, true, inside)))
@@ -305,8 +328,11 @@ def sheets(bench: Bench) -> Figures:
             label = f"{path.name}, {speed_mps:g} m/s, {yaw_rate_radps:+g} rad/s"
             rows.setdefault("trajectories", []).append(Row(label, made, drive))
         if bench.arguments.worldrec is not None:
-            prior, drive = bench.prior(clip, [camera]), recorded_drive(clip, [camera], bench.later(clip))
-            shown = {"true": true_frames(clip, camera, bench.later(clip)), "prior": prior.color[0]}
+            seen, drive = bench.seen(clip, [camera]), recorded_drive(clip, [camera], bench.later(clip))
+            shown = {"true": true_frames(clip, camera, bench.later(clip)), "rendered": seen[0].color}
+            prior = prior_of_seen(seen, bench.repair)
+            if bench.repair is not None:
+                shown["repaired"] = prior.color[0]
             shown["generated"] = maker.make(drive, seed + k, prior)[0]
             rows.setdefault("priors", []).extend(Row(f"{path.name}, {n}", made, drive) for n, made in shown.items())
         for group, names in (("weather", WEATHERS), ("event", EVENTS[1:])):
@@ -332,7 +358,7 @@ def sheets(bench: Bench) -> Figures:
     for name, some in rows.items():
         write_sheet(folder / f"{name}.png", some)
     begun = [row for name in ("trajectories", "priors", "layout") for row in rows.get(name, [])]
-    every = [row for row in begun if not row.label.endswith(("true", "prior"))]
+    every = [row for row in begun if not row.label.endswith(("true", "rendered", "repaired"))]
     ten = [every[len(every) * k // 10] for k in range(10)]
     write_sheet(folder / "ten.png", ten)
     videos = write_videos(folder, ten)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,10 @@ import torch
 from torch import Tensor
 
 from jwmtool.artifacts.clip import Clip
+from jwmtool.worldgen.carry import TRUST
 from jwmtool.worldgen.latents import Prior
+from jwmtool.worldgen.reference import Reference
+from jwmtool.worldgen.repair import Repair, Seen, repaired, seen_of
 
 
 def shape_of(clip: Clip, camera: str) -> tuple[int, int]:
@@ -38,28 +41,39 @@ def prior_of(
     device: str = "cpu",
 ) -> Prior:  # B: the cameras
     """Hole-filled renders, as training of the generator makes them."""
+    return prior_of_seen(seen_of_clip(clip, worldrec, context, frames, cameras, device))
+
+
+def seen_of_clip(
+    clip: Clip,
+    worldrec: Any,
+    context: Sequence[int],  # frames that the scene is made of
+    frames: Sequence[int],  # that it is rendered at
+    cameras: Sequence[str],
+    device: str = "cpu",
+) -> list[Seen]:  # of each camera, T pictures
+    """What is known of frames before they are repaired."""
     from jwmtool.training.worldgen.priors import rendered
 
     chosen = [*context, *frames]
     part = replace(clip, frames=[clip.frames[i] for i in chosen], tracks=[], extras={})
-    made = rendered(part, worldrec, range(len(context)), cameras, shape_of(clip, cameras[0]), device)
-    if made is None:
+    shape = shape_of(clip, cameras[0])
+    made = rendered(part, worldrec, range(len(context)), cameras, shape, device, with_reference=True)
+    if made is None or made.reference is None:
         raise SystemExit(f"{clip.root}: nothing came of the scene of frames {list(context)}")
-    color, coverage = torch.from_numpy(made.color), torch.from_numpy(made.coverage)
     later = slice(len(context), None)
-    return Prior(color[:, later].permute(0, 1, 4, 2, 3).contiguous(), coverage[:, later, None].contiguous())
+    references = [
+        Reference(*(getattr(made.reference, field.name)[view, later] for field in fields(Reference)))
+        for view in range(len(cameras))
+    ]
+    return [
+        seen_of(color[later], coverage[later], reference)
+        for color, coverage, reference in zip(made.color, made.coverage, references, strict=True)
+    ]
 
 
-def with_holes(prior: Prior, rng: np.random.Generator) -> Prior:
-    """Two rectangles of a third to a half of the width and the height, alike in all frames, cut out and filled."""
-    from jwmtool.imaging.push_pull import push_pull
-
-    left = np.ones(prior.coverage.shape[-2:], np.float32)
-    for _ in range(2):
-        sides = [int(rng.integers(side // 3, side // 2 + 1)) for side in left.shape]
-        row, column = (int(rng.integers(whole - side + 1)) for whole, side in zip(left.shape, sides, strict=True))
-        left[row : row + sides[0], column : column + sides[1]] = 0.0
-    color = prior.color.permute(0, 1, 3, 4, 2).numpy()
-    filled = [[push_pull(frame, left) for frame in view] for view in color]
-    made = torch.from_numpy(np.array(filled, np.float32)).permute(0, 1, 4, 2, 3).contiguous()
-    return Prior(made, prior.coverage * torch.from_numpy(left))
+def prior_of_seen(seen: Sequence[Seen], repair: Repair | None = None) -> Prior:  # B: the cameras
+    """Renders as they are, or repaired; these are believed as `jwm generate` does (`PriorFrames.trust`)."""
+    color = [view.color if repair is None else repaired(repair, view) for view in seen]
+    shown = Prior(torch.stack(color), torch.stack([view.coverage for view in seen]))
+    return shown if repair is None else replace(shown, coverage=shown.coverage.clamp(min=TRUST))

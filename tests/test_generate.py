@@ -32,10 +32,9 @@ from jwmtool.joint.chunks import Overlapping, joined, last
 from jwmtool.joint.drive import DriveRequest, resolve_drive
 from jwmtool.joint.generate import generate, noise_of
 from jwmtool.joint.models import Models, open_models
-from jwmtool.joint.prior import carry_pictures, render_prior
+from jwmtool.joint.prior import PriorRenderer, carry_pictures
 from jwmtool.joint.run import KEEP
 from jwmtool.joint.told import tell
-from jwmtool.rendering.timeline import Timeline
 from jwmtool.worldgen import checkpoint
 from jwmtool.worldgen.autoencoder import Autoencoder
 from jwmtool.worldgen.autoencoder_config import AutoencoderConfig
@@ -144,7 +143,7 @@ def test_what_is_told_of_a_chunk_is_that_of_the_whole(here: Path, models: Models
     drive = resolve_drive(DriveRequest(7, size=SIZE, tags={"weather": "snow"}), scene)
 
     def of(frames: range) -> Known:
-        return tell(drive, frames, models.autoencoder, render_prior(Timeline(scene), drive, frames))
+        return tell(drive, frames, models.autoencoder, PriorRenderer(scene).render(drive, frames))
 
     whole, parts = of(range(7)), joined(of(range(3)), of(range(3, 7)))
     assert set(whole.groups()) == {"text", "ego", "prior", "rays"}
@@ -175,7 +174,7 @@ def test_what_the_scene_shows_is_kept_as_far_as_it_covers(here: Path, models: Mo
 
     def video(keep: float) -> tuple[Tensor, Tensor, Tensor]:
         chunks = Overlapping(models.transformer, 16, Sampling(1))
-        (made,) = generate(drive, chunks, models.autoencoder, 0, scene=scene, keep=keep)
+        (made,) = generate(drive, chunks, models.autoencoder, 0, scene=PriorRenderer(scene), keep=keep)
         assert made.prior is not None
         return made.video, made.prior.color, made.prior.coverage
 
@@ -252,7 +251,8 @@ def test_a_video_of_a_scene(
     assert meta[0].action is not None and meta[0].action[0] > 1.0
     history = read_provenance(tmp_path / "video.mp4")
     assert history[-1]["argv"][:2] == ["jwm", "generate"]
-    assert [Path(i["path"]).name for i in history[-1]["inputs"]] == ["scene.h5", "wg.safetensors", "ae.safetensors"]
+    read = ["scene.h5", "wg.safetensors", "ae.safetensors", "repair-mini"]
+    assert [Path(i["path"]).name for i in history[-1]["inputs"]] == read
     sampling = history[-1]["sampling"]
     assert history[-1]["keep"] == KEEP
     assert sampling["steps"] == 2 and sampling["temperature"] == CALM, "a small model's own"

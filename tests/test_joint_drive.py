@@ -21,8 +21,7 @@ from jwmtool.geometry.trajectory import Offset, Trajectory
 from jwmtool.joint.drive import DriveRequest, nearest_size, resolve_drive
 from jwmtool.joint.first_frames import first_pictures
 from jwmtool.joint.path import actions_of, drive_path, driven, parse_actions
-from jwmtool.joint.prior import render_prior
-from jwmtool.rendering.timeline import Timeline
+from jwmtool.joint.prior import PriorRenderer
 from jwmtool.worldgen.drawing import VEHICLES
 
 SMALL = (64, 32)
@@ -166,7 +165,7 @@ def test_a_layout_begins_where_the_drive_does(clip: Clip, scene: Scene) -> None:
 
 def test_the_prior_is_what_the_scene_shows(clip: Clip, scene: Scene) -> None:
     drive = resolve_drive(DriveRequest(7, cameras=tuple(clip.cameras), size=(160, 96)), scene)
-    prior = render_prior(Timeline(scene), drive, range(2, 5))
+    prior = PriorRenderer(scene).render(drive, range(2, 5))
     assert prior.color.shape == (2, 3, 3, 96, 160)
     assert prior.coverage.shape == (2, 3, 1, 96, 160)
     recorded = torch.tensor(clip.load_image(3, "front")).permute(2, 0, 1) / 255.0
@@ -185,23 +184,23 @@ def test_first_frames_are_given_recorded_or_rendered(
     image = np.zeros((200, 200, 3), np.uint8)
     image[:, 100:] = 255
     write_png(tmp_path / "a.png", image)
-    given = first_pictures(drive, [tmp_path / "a.png"], clip, scene)
+    given = first_pictures(drive, [tmp_path / "a.png"], clip, PriorRenderer(scene))
     assert given is not None and given.shape == (1, 1, 3, 32, 64)
     assert float(given[..., :30].max()) == 0.0 and float(given[..., 34:].min()) == 1.0
     with pytest.raises(UsageError, match="each of"):
         first_pictures(both, [tmp_path / "a.png"])
-    recorded = first_pictures(both, (), clip, scene)
+    recorded = first_pictures(both, (), clip, PriorRenderer(scene))
     assert recorded is not None and recorded.shape == (2, 1, 3, 32, 64)
-    rendered = first_pictures(both, (), None, scene)
+    rendered = first_pictures(both, (), None, PriorRenderer(scene))
     assert rendered is not None and rendered.shape == recorded.shape
     assert 0.0 < float((rendered - recorded).square().mean()) < 0.03
     assert capsys.readouterr().err == ""
     beside = resolve_drive(DriveRequest(3, size=SMALL, offset=Offset(y_m=1.0)), scene)
-    found = first_pictures(beside, (), clip, scene)
-    assert found is not None and torch.equal(found, render_prior(Timeline(scene), beside, range(1)).color)
+    found = first_pictures(beside, (), clip, PriorRenderer(scene))
+    assert found is not None and torch.equal(found, PriorRenderer(scene).render(beside, range(1)).color)
     assert "elsewhere" in capsys.readouterr().err
     empty = replace(scene, gaussians=scene.gaussians.select(torch.zeros(len(scene.gaussians), dtype=torch.bool)))
-    assert first_pictures(drive, (), None, replace(empty, sky=None)) is None
+    assert first_pictures(drive, (), None, PriorRenderer(replace(empty, sky=None))) is None
     assert "too little" in capsys.readouterr().err
     assert first_pictures(resolve_drive(DriveRequest(3))) is None
 

@@ -40,6 +40,15 @@ def run(
     autoencoder: Annotated[
         str | None, typer.Option("--autoencoder", metavar="PATH", help="Checkpoint of the autoencoder, likewise.")
     ] = None,
+    repair: Annotated[
+        str | None,
+        typer.Option(
+            "--repair",
+            metavar="PATH|none",
+            help="Weights that repair the scene's renders before they are generated from.",
+            show_default="the shipped repair-mini; none for Wan's",
+        ),
+    ] = None,
     frames: Annotated[
         int | None, typer.Option("--frames", min=1, metavar="N", help="Length.", show_default="48, or 1 for a still")
     ] = None,
@@ -197,6 +206,7 @@ def run(
             first_frames=tuple(first_frames or ()),
             model=model,
             autoencoder=autoencoder,
+            repair=repair,
             output=output,
             seed=seed,
             num_samples=num_samples,

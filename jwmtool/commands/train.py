@@ -14,18 +14,20 @@ EXAMPLES = (
     "jwm train worldrec --data worlds/ --data clip/ --stage depth --max-steps 2000 --batch 4 -o run/",
     "jwm train autoencoder --data worlds/ --data clip/ --budget 2h -o run/",
     "jwm train worldgen --data worlds/ --budget 4h -o run/",
+    "jwm train repair --data worlds/ --budget 1h -o run/",
 )
-_BATCH = {"worldrec": 4, "autoencoder": 16, "worldgen": 8}
-_LR = {"worldrec": 3e-4, "autoencoder": 1e-3, "worldgen": 5e-4}
+_BATCH = {"worldrec": 4, "autoencoder": 16, "worldgen": 8, "repair": 8}
+_LR = {"worldrec": 3e-4, "autoencoder": 1e-3, "worldgen": 5e-4, "repair": 1e-3}
 
 
 def run(
     model: Annotated[
-        Literal["worldrec", "autoencoder", "worldgen"],
+        Literal["worldrec", "autoencoder", "worldgen", "repair"],
         typer.Argument(
             metavar="MODEL",
             help="worldrec: pictures in, a Gaussian scene out; autoencoder: pictures to latents, and back; "
-            "worldgen: what is known of a drive in, its video's latents out.",
+            "worldgen: what is known of a drive in, its video's latents out; repair: renders of scenes in, whole "
+            "pictures out.",
         ),
     ],
     data: Annotated[
@@ -51,7 +53,8 @@ def run(
         typer.Option(
             "--config",
             metavar="NAME",
-            help="mini, base or full; of the autoencoder: mini, mini8 or base; of worldgen: mini or base.",
+            help="mini, base or full; of the autoencoder: mini, mini8 or base; of worldgen: mini or base; of repair: "
+            "mini.",
             show_default="mini, or that of --init",
         ),
     ] = None,
@@ -84,7 +87,8 @@ def run(
         typer.Option(
             "--priors",
             metavar="PATH|none",
-            help="Of worldgen: the WorldRec whose scenes it learns to complete; none: pictures made worse.",
+            help="Of worldgen and repair: the WorldRec whose scenes they learn to complete; none (worldgen): pictures "
+            "made worse.",
             show_default="the shipped worldrec-mini",
         ),
     ] = None,
@@ -93,7 +97,7 @@ def run(
         typer.Option(
             "--cache",
             metavar="DIR",
-            help="Of worldgen: where latents are kept, once encoded; runs may share it.",
+            help="Of worldgen and repair: where latents, or renders, are kept, once made; runs may share it.",
             show_default="OUTPUT/cache",
         ),
     ] = None,
@@ -123,8 +127,8 @@ def run(
             "--batch",
             min=1,
             metavar="N",
-            help="Windows (worldrec, 4 by default), pictures (autoencoder, 16) or videos (worldgen, 8) a step, of all "
-            "ranks.",
+            help="Windows (worldrec, 4 by default), pictures (autoencoder, 16; repair, 8) or videos (worldgen, 8) a "
+            "step, of all ranks.",
             show_default=False,
         ),
     ] = None,
@@ -133,7 +137,8 @@ def run(
         typer.Option(
             "--lr",
             metavar="X",
-            help="Learning rate after warm-up, by default 0.0003 (worldrec), 0.001 (autoencoder) or 0.0005 (worldgen).",
+            help="Learning rate after warm-up, by default 0.0003 (worldrec), 0.001 (autoencoder, repair) or 0.0005 "
+            "(worldgen).",
             show_default=False,
         ),
     ] = None,
@@ -172,20 +177,22 @@ def run(
     from jwmtool.training.settings import TrainSettings
 
     flags = {
-        "worldrec": (("--method", method), ("--stage", stage)),
-        "worldgen": (("--autoencoder", autoencoder), ("--priors", priors), ("--cache", cache)),
+        ("worldrec",): (("--method", method), ("--stage", stage)),
+        ("worldgen",): (("--autoencoder", autoencoder),),
+        ("worldgen", "repair"): (("--priors", priors), ("--cache", cache)),
     }
-    for owner, pairs in flags.items():
+    for owners, pairs in flags.items():
         for flag, value in pairs:
-            if model != owner and value is not None:
-                raise UsageError(f"{flag} {value}: only {owner} has it, not {model}; leave it out")
+            if model not in owners and value is not None:
+                having = "has" if len(owners) == 1 else "have"
+                raise UsageError(f"{flag} {value}: only {' and '.join(owners)} {having} it, not {model}; leave it out")
     batch, lr = _BATCH[model] if batch is None else batch, _LR[model] if lr is None else lr
     settings = TrainSettings(batch=batch, lr=lr, precision=precision, eval_every_s=eval_every_s, seed=seed)
     used_device = resolve_device(device)
     if not (resume or force) and latest_state(output) is not None:
         raise OutputExistsError(output)
     asked = Run(output, used_device, budget_s, max_steps, resume, init)
-    clips = gather(read_paths(data), held_out or (), MIN_FRAMES if model == "worldrec" else 1)
+    clips = gather(read_paths(data), held_out or (), MIN_FRAMES if model in ("worldrec", "repair") else 1)
     if model == "worldrec":
         from jwmtool.training.worldrec.plan import plan_worldrec
 
@@ -194,6 +201,10 @@ def run(
         from jwmtool.training.autoencoder.plan import plan_autoencoder
 
         plan = plan_autoencoder(asked, clips, config, seed)
+    elif model == "repair":
+        from jwmtool.training.repair.plan import plan_repair
+
+        plan = plan_repair(asked, clips, config, seed, priors, cache)
     else:
         from jwmtool.training.worldgen.plan import plan_worldgen
 

@@ -10,12 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jwmtool.artifacts.scene import Scene
 from jwmtool.joint.chunks import Chunks
 from jwmtool.joint.drive import Drive
-from jwmtool.joint.prior import PriorFrames, carry_pictures, kept, render_prior
+from jwmtool.joint.prior import PriorFrames, PriorRenderer, carry_pictures, kept
 from jwmtool.joint.told import encode, tell
-from jwmtool.rendering.timeline import Timeline
 from jwmtool.worldgen.latents import FrameStream, Prior, VideoAutoencoder
 
 
@@ -40,7 +38,7 @@ def generate(
     autoencoder: VideoAutoencoder,
     seed: int,
     *,
-    scene: Scene | None = None,  # on the device that shall render
+    scene: PriorRenderer | None = None,
     first: Tensor | None = None,  # [V, 1, 3, H, W] in [0, 1], the pictures that the video begins with
     keep: float = 0.0,  # share of what the scene shows, or was carried, that stays as it was (`prior.kept`)
     carry: bool = False,  # without a scene, the last picture is carried along (`WorldGenConfig.carry`)
@@ -49,15 +47,14 @@ def generate(
 ) -> Iterator[Generated]:
     """Make a video; each chunk is yielded as it is done. The same seed gives the same bits on one device."""
     stream = autoencoder.stream()
-    timeline = None if scene is None else Timeline(scene)
     clean = None if first is None else encode(autoencoder, first, device)
     picture = None if first is None else first[:, -1]
     start = 0
     while start < len(drive):
         frames = range(start, min(start + chunks.size(), len(drive)))
-        prior = None if timeline is None else render_prior(timeline, drive, frames)
+        prior = None if scene is None else scene.render(drive, frames)
         shown = prior
-        if timeline is None and picture is not None and carry:
+        if scene is None and picture is not None and carry:
             shown = carry_pictures(picture, drive, max(start - 1, 0), frames)
         known = tell(drive, frames, autoencoder, shown, device)
         noise = noise_of(drive, frames, autoencoder, seed).to(device)
@@ -95,5 +92,5 @@ class _Tick:
 @torch.inference_mode()
 def _decoded(stream: FrameStream, latents: Tensor, prior: PriorFrames | None, device: str) -> Tensor:
     """[V, n, 3, H, W] in [0, 1], on the CPU."""
-    known = None if prior is None else Prior(prior.color.to(device), prior.coverage.to(device))
+    known = None if prior is None else Prior(prior.color.to(device), prior.trust.to(device))
     return stream.push(latents[0], known).float().cpu()

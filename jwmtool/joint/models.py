@@ -19,7 +19,8 @@ from jwmtool.worldgen.latents import VideoAutoencoder
 from jwmtool.worldgen.transformer import WorldGen
 
 SHIPPED = Path(jwmtool.__file__).parent / "models"
-MODEL, AUTOENCODER = "worldgen-mini", "autoencoder-mini"
+MODEL, AUTOENCODER, REPAIR = "worldgen-mini", "autoencoder-mini", "repair-mini"
+NO_REPAIR = "none"
 WORDS = "worldgen-mini-words"  # the shipped model for videos of which nothing but words is known
 
 
@@ -47,8 +48,8 @@ def find_checkpoint(given: str | None, shipped: str, flag: str) -> Path:
     raise InputError(given or f"models/{name}", expected, "no such file or folder")
 
 
-def check_fit(model: Path, autoencoder: Path) -> None:
-    """See, before any weights are read, that one makes what the other opens.
+def check_fit(model: Path, autoencoder: Path) -> WorldGenConfig:
+    """See, before any weights are read, that one makes what the other opens; returns what the model is.
 
     Says so where the transformer was trained on another autoencoder's latents.
 
@@ -73,6 +74,7 @@ def check_fit(model: Path, autoencoder: Path) -> None:
     trained_on = read_metadata(file).get("autoencoder_sha256")
     if isinstance(trained_on, str) and trained_on != weights_sha256(autoencoder):
         console.notice(f"{model} was trained on latents of another autoencoder than {autoencoder}")
+    return config
 
 
 def open_models(model: Path, autoencoder: Path, device: str) -> Models:

@@ -8,11 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from jwmtool.artifacts.scene import Scene
 from jwmtool.joint.drive import Drive
-from jwmtool.rendering.holes import fill_holes
+from jwmtool.rendering.filled import filled_view
 from jwmtool.rendering.timeline import Timeline
-from jwmtool.rendering.view import render_view
-from jwmtool.worldgen.carry import carried
+from jwmtool.worldgen.carry import TRUST, carried
+from jwmtool.worldgen.reference import References
+from jwmtool.worldgen.repair import Repair, repaired, seen_of
 
 
 @dataclass(frozen=True)
@@ -22,23 +24,54 @@ class PriorFrames:
     Attributes:
         bare: [V, T, 3, H, W] in [0, 1], as rendered.
         color: [V, T, 3, H, W] in [0, 1], without holes.
-        coverage: [V, T, 1, H, W] in [0, 1].
+        coverage: [V, T, 1, H, W] in [0, 1], of the render.
+        repaired: a network was at hand.
     """
 
     bare: Tensor
     color: Tensor
     coverage: Tensor
+    repaired: bool = False
+
+    @property
+    def trust(self) -> Tensor:
+        """How far colors are to be believed [V, T, 1, H, W]: as far as they are covered; of repaired ones at least
+        as far as those of carried pictures."""
+        return self.coverage.clamp(min=TRUST) if self.repaired else self.coverage
 
 
-def render_prior(
-    scene: Timeline,  # on the device that shall render
-    drive: Drive,
-    frames: range,
-) -> PriorFrames:
-    """Render some frames of a drive."""
-    rows = [[_render(scene, drive, view, frame) for frame in frames] for view in range(len(drive.cameras))]
-    bare, color, coverage = (torch.stack([torch.stack([cell[k] for cell in row]) for row in rows]) for k in range(3))
-    return PriorFrames(bare, color, coverage)
+class PriorRenderer:
+    """Renders what a scene shows of a drive, and repairs it.
+
+    Args:
+        scene: on the device that shall render.
+        repair: on the same device; None: renders stay as they are, as do those of a scene without a recorded path.
+    """
+
+    def __init__(self, scene: Scene, repair: Repair | None = None) -> None:
+        self._timeline = Timeline(scene)
+        self._repair = repair if len(scene.ego_times_us) else None
+        self._references = References(scene, self._timeline)
+
+    def render(self, drive: Drive, frames: range) -> PriorFrames:
+        """Some frames of a drive."""
+        rows = [[self._one(drive, view, frame) for frame in frames] for view in range(len(drive.cameras))]
+        bare, color, coverage = (
+            torch.stack([torch.stack([cell[k] for cell in row]) for row in rows]) for k in range(3)
+        )
+        return PriorFrames(bare, color, coverage, self._repair is not None)
+
+    def _one(self, drive: Drive, view: int, frame: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Bare and whole color [3, H, W], coverage [1, H, W]."""
+        camera, name = drive.camera_at(view, frame), drive.cameras[view].name
+        time_us = int(drive.path.times_us[frame])
+        rendering, filled = filled_view(self._timeline, camera, time_us, name)
+        bare = rendering.color.detach().float().cpu().permute(2, 0, 1).clamp(0.0, 1.0)
+        color = torch.from_numpy(np.ascontiguousarray(filled.color)).permute(2, 0, 1)
+        if self._repair is not None:
+            reference = self._references.of(camera, drive.path.world_from_rig[frame], name, time_us)
+            color = repaired(self._repair, seen_of(filled.color, filled.coverage, reference))[0]
+        return bare, color, torch.from_numpy(np.ascontiguousarray(filled.coverage))[None]
 
 
 def kept(
@@ -46,8 +79,8 @@ def kept(
     prior: PriorFrames,  # of the same frames
     share: float,  # in [0, 1]
 ) -> Tensor:
-    """The video with so much of the prior mixed in, where and as far as it covers the picture."""
-    weight = share * prior.coverage
+    """The video with so much of the prior mixed in, where and as far as it is to be believed."""
+    weight = share * prior.trust
     return torch.lerp(video, prior.color, weight.expand_as(video))
 
 
@@ -66,16 +99,3 @@ def carry_pictures(
         color.append(torch.from_numpy(np.stack([c for c, _ in made])).permute(0, 3, 1, 2))
         coverage.append(torch.from_numpy(np.stack([c for _, c in made]))[:, None])
     return PriorFrames(torch.stack(color), torch.stack(color).clamp(0.0, 1.0), torch.stack(coverage))
-
-
-@torch.no_grad()
-def _render(timeline: Timeline, drive: Drive, view: int, frame: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Bare and filled color [3, H, W], coverage [1, H, W]."""
-    camera, time_us = drive.camera_at(view, frame), int(drive.path.times_us[frame])
-    name = drive.cameras[view].name
-    scene = timeline.at(time_us, camera, name)
-    rendering = render_view(scene, camera, time_us, name)
-    filled = fill_holes(rendering, camera, scene.sky is not None)
-    bare = rendering.color.detach().float().cpu().permute(2, 0, 1).clamp(0.0, 1.0)
-    color = torch.from_numpy(np.ascontiguousarray(filled.color)).permute(2, 0, 1).clamp(0.0, 1.0)
-    return bare, color, torch.from_numpy(np.ascontiguousarray(filled.coverage))[None]

@@ -24,9 +24,21 @@ from jwmtool.joint.drive import Drive, DriveRequest, resolve_drive
 from jwmtool.joint.first_frames import first_pictures
 from jwmtool.joint.generate import generate
 from jwmtool.joint.imagined import imagined, imagines
-from jwmtool.joint.models import AUTOENCODER, MODEL, WORDS, Models, check_fit, find_checkpoint, open_models
+from jwmtool.joint.models import (
+    AUTOENCODER,
+    MODEL,
+    NO_REPAIR,
+    REPAIR,
+    WORDS,
+    Models,
+    check_fit,
+    find_checkpoint,
+    open_models,
+)
 from jwmtool.joint.pictures import Output
+from jwmtool.joint.prior import PriorRenderer
 from jwmtool.rendering.view import on_device
+from jwmtool.worldgen.repair import load_repair, repair_config
 from jwmtool.worldgen.sampler import CALM, Sampling
 
 DEFAULT_VIDEO = "video.mp4"
@@ -46,7 +58,8 @@ class Order:
             with such a model, else 0.
         prior, clip, layout: a scene and clips.
         first_frames: pictures, one for each camera.
-        model, autoencoder: paths or names of shipped ones.
+        model, autoencoder, repair: paths or names of shipped ones, which are the defaults. Repair may be `none`, and is
+            by default unless the model is a small one of our own.
         output: see `pictures.Output`; None: `video.mp4`, or a folder `video`.
         seed: of the first sample; the next ones count on.
         num_samples: videos of each camera.
@@ -64,6 +77,7 @@ class Order:
     first_frames: tuple[Path, ...] = ()
     model: str | None = None
     autoencoder: str | None = None
+    repair: str | None = None
     output: Path | None = None
     seed: int = 0
     num_samples: int = 1
@@ -84,13 +98,14 @@ class Plan:
     layout: Clip | None
     model: Path
     autoencoder: Path
+    repair: Path | None
     device: str
 
     def reads(self) -> list[Path]:
         """What carrying it out reads."""
         order = self.order
         given = (order.prior, order.clip, order.layout, *order.first_frames, *_trajectory_file(order))
-        return [*(path for path in given if path is not None), self.model, self.autoencoder]
+        return [*(path for path in given if path is not None), *self._weights()]
 
     def write(self, argv: Sequence[str]) -> Path:
         """Make the videos; returns where they are.
@@ -100,7 +115,8 @@ class Plan:
         """
         order = self.order
         models = open_models(self.model, self.autoencoder, self.device)
-        scene = None if self.scene is None else on_device(self.scene, self.device)
+        repair = None if self.repair is None else load_repair(self.repair, self.device)
+        scene = None if self.scene is None else PriorRenderer(on_device(self.scene, self.device), repair)
         first = first_pictures(self.drive, order.first_frames, self.clip, scene)
         console.detail(f"{len(self.drive)} frames, {'no first frame' if first is None else 'first frame known'}")
         config, sampling = models.transformer.config, order.sampling
@@ -112,7 +128,7 @@ class Plan:
             console.notice("nothing to begin with: small models make rough streets; --prior, --clip, --first-frame")
         keep = order.keep if order.keep is not None else KEEP if small else 0.0
         told = {"sampling": asdict(sampling), "keep": keep, "tags": dict(self.drive.tags)}
-        provenance = [*([] if scene is None else scene.history), self._record(argv) | told]
+        provenance = [*([] if self.scene is None else self.scene.history), self._record(argv) | told]
         total = len(self.drive) * order.num_samples
         with (
             console.progress("generating", total) as bar,
@@ -134,13 +150,16 @@ class Plan:
                     tick(some.frames.stop)
         return self.output.path
 
+    def _weights(self) -> list[Path]:
+        return [path for path in (self.model, self.autoencoder, self.repair) if path is not None]
+
     def _record(self, argv: Sequence[str]) -> dict[str, Any]:
         order = self.order
         inputs: list[Any] = [path for path in (order.prior, *order.first_frames, *_trajectory_file(order)) if path]
         for path, clip in ((order.clip, self.clip), (order.layout, self.layout)):
             if clip is not None:
                 inputs.append({"path": str(path), "sha256": clip_content_sha256(clip)})
-        inputs += [{"path": str(path), "sha256": weights_sha256(path)} for path in (self.model, self.autoencoder)]
+        inputs += [{"path": str(path), "sha256": weights_sha256(path)} for path in self._weights()]
         return record(argv, inputs, seed=order.seed, device=self.device)
 
 
@@ -154,6 +173,8 @@ def plan_videos(order: Order) -> Plan:
     """
     if order.preview and order.prior is None:
         raise UsageError("--preview: expected --prior SCENE, found none")
+    if order.repair is not None and order.prior is None:
+        raise UsageError("--repair: expected --prior SCENE, found none")
     if order.keep is not None and not 0.0 <= order.keep <= 1.0:
         raise UsageError(f"--keep: expected 0 to 1, found {order.keep:g}")
     scene = None if order.prior is None else open_scene(order.prior)
@@ -170,8 +191,12 @@ def plan_videos(order: Order) -> Plan:
     begun = scene is not None or clip is not None or bool(order.first_frames)
     model = find_checkpoint(order.model, MODEL if begun else WORDS, "--model")
     autoencoder = find_checkpoint(order.autoencoder, AUTOENCODER, "--autoencoder")
-    check_fit(model, autoencoder)
-    return Plan(order, drive, output, scene, clip, layout, model, autoencoder, resolve_device(order.device))
+    small = check_fit(model, autoencoder).start_stride > 0
+    repair = None
+    if scene is not None and order.repair != NO_REPAIR and (small or order.repair is not None):
+        repair = find_checkpoint(order.repair, REPAIR, "--repair")
+        repair_config(repair)  # another network's weights are told before any work
+    return Plan(order, drive, output, scene, clip, layout, model, autoencoder, repair, resolve_device(order.device))
 
 
 def _chunks(models: Models, sampling: Sampling) -> Chunks:

@@ -35,7 +35,7 @@ def tell(
         maps = [[drive.layout.draw(drive.camera_at(v, f), int(drive.path.times_us[f])) for f in frames] for v in views]
         layout = _cells(torch.from_numpy(np.array(maps)), stride, reduced=True)
     if prior is not None:
-        coverage = _cells(prior.coverage, stride)
+        coverage = _cells(prior.trust, stride)
         latents = encode(autoencoder, prior.color, device)
     return Known(
         times_s=torch.from_numpy(times_s[some])[None],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -61,18 +61,7 @@ class Preparer:
         Raises:
             InputError: a clip or a picture is missing or damaged, or all are withheld.
         """
-        parts = [part for group in data.training for part in group] + list(data.held_out)
-        begin = len(parts) * int(os.environ.get("RANK", "0")) // int(os.environ.get("WORLD_SIZE", "1"))
-        todo = [part for part in parts[begin:] + parts[:begin] if not store.path(part).is_file()]
-        if not todo:
-            return
-        console.notice(f"preparing {len(todo)} clips once, in {store.folder}; an interrupted preparation goes on")
-        with console.progress("preparing", len(todo)) as bar:
-            for done, part in enumerate(todo):
-                path = store.path(part)
-                if not path.is_file():
-                    self.write(part, store)
-                bar.update(done + 1, f"{done + 1} of {len(todo)} clips")
+        prepare_parts(data, store, lambda part: self.write(part, store))
 
     @torch.no_grad()
     def write(self, part: Part, store: Store) -> None:
@@ -83,7 +72,7 @@ class Preparer:
         first = clip.cameras[names[0]]
         shape = shape_for(first.width, first.height, self.shapes)
         rng = np.random.default_rng(int(hashlib.sha256(path.name.encode()).hexdigest()[:16], 16))
-        pieces = [self._piece(replace(clip, frames=run), names, shape, rng) for run in _runs(clip, frames)]
+        pieces = [self._piece(replace(clip, frames=run), names, shape, rng) for run in runs(clip, frames)]
         cameras = [replace(clip.camera_at(frames[0], name), world_from_cam=np.eye(4)) for name in names]
         rays = [
             camera_rays(camera.resized(*shape).K, clip.cameras[name].rig_from_cam, shape[1], shape[0], self._stride)
@@ -197,6 +186,21 @@ def _carry(
     return [carried(picture, taken, world_from_rig, clip.camera_at(k, name).resized(*shape)) for k in frames]
 
 
+def prepare_parts(data: Data, store: Store, write: Callable[[Part], None]) -> None:
+    """Have what is not there yet written, with progress. Several ranks may, each beginning elsewhere."""
+    parts = [part for group in data.training for part in group] + list(data.held_out)
+    begin = len(parts) * int(os.environ.get("RANK", "0")) // int(os.environ.get("WORLD_SIZE", "1"))
+    todo = [part for part in parts[begin:] + parts[:begin] if not store.path(part).is_file()]
+    if not todo:
+        return
+    console.notice(f"preparing {len(todo)} clips once, in {store.folder}; an interrupted preparation goes on")
+    with console.progress("preparing", len(todo)) as bar:
+        for done, part in enumerate(todo):
+            if not store.path(part).is_file():
+                write(part)
+            bar.update(done + 1, f"{done + 1} of {len(todo)} clips")
+
+
 def usable(clip: Clip, part: Part) -> tuple[list[str], list[int]]:
     """Cameras and frames of a part that training may look at: frames with pictures of all cameras not withheld.
 
@@ -212,7 +216,8 @@ def usable(clip: Clip, part: Part) -> tuple[list[str], list[int]]:
     return names, frames
 
 
-def _runs(clip: Clip, frames: Sequence[int]) -> Iterator[list[ClipFrame]]:
+def runs(clip: Clip, frames: Sequence[int]) -> Iterator[list[ClipFrame]]:
+    """Some frames of a clip in stretches that have a scene for each."""
     count = -(-len(frames) // _AT_ONCE)
     for some in np.array_split(np.array(frames), count):
         yield [clip.frames[k] for k in some]

@@ -10,16 +10,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from jwmtool.artifacts.clip import Clip, Split
+from jwmtool.geometry import se3
 from jwmtool.imaging.push_pull import push_pull
-from jwmtool.rendering.holes import fill_holes
+from jwmtool.rendering.filled import filled_view
 from jwmtool.rendering.timeline import Timeline
-from jwmtool.rendering.view import on_device, render_view
+from jwmtool.rendering.view import on_device
 from jwmtool.training.autoencoder.degrade import degraded
 from jwmtool.training.autoencoder.pictures import Shape
+from jwmtool.worldgen.reference import Reference, References, stacked
 from jwmtool.worldrec.model import WorldRec
 from jwmtool.worldrec.stream import reconstruct_clip
 
@@ -36,11 +37,13 @@ class Filled:
     Attributes:
         color: [V, T, H, W, 3] in [0, 1], without holes; coverage: [V, T, H, W].
         context: [T] bool, the frames that it was made of.
+        reference: [V, T, ...], what the scene shows from the nearest of these, if asked for.
     """
 
     color: Floats
     coverage: Floats
     context: NDArray[np.bool_]
+    reference: Reference | None = None
 
 
 def frames_ahead(num_frames: int, cameras: int, rng: np.random.Generator) -> list[int]:
@@ -56,7 +59,14 @@ def frames_between(num_frames: int, cameras: int, rng: np.random.Generator) -> l
 
 
 def rendered(
-    clip: Clip, model: WorldRec, context: Sequence[int], names: Sequence[str], shape: Shape, device: str
+    clip: Clip,
+    model: WorldRec,
+    context: Sequence[int],
+    names: Sequence[str],
+    shape: Shape,
+    device: str,
+    with_reference: bool = False,
+    made_of: Sequence[str] | None = None,
 ) -> Filled | None:
     """What a scene of some frames shows at all frames of a clip; None if nothing came of it.
 
@@ -64,11 +74,13 @@ def rendered(
         clip: with pictures of all `names` in all frames.
         model: on `device`.
         context: frames.
+        made_of: cameras that the scene is made of; None: all of `names`. Others are the first of these on other paths.
 
     Raises:
         InputError: a picture is missing or damaged.
     """
-    keys = [(frame, name) for frame in context for name in names]
+    makers = names if made_of is None else made_of
+    keys = [(frame, name) for frame in context for name in makers]
     scene = on_device(reconstruct_clip(replace(clip, split=Split()), model, keys=keys, device=device), device)
     if not len(scene.gaussians):
         return None
@@ -76,18 +88,24 @@ def rendered(
     coverage = np.zeros(color.shape[:4], np.float32)
     # What was not looked at is no part of the recording: the scene is held from the last frame that was.
     seen = np.isin(scene.ego_times_us, clip.times_us[list(context)])
-    path = scene.ego_world_from_rig[seen]
-    timeline = Timeline(replace(scene, ego_times_us=scene.ego_times_us[seen], ego_world_from_rig=path))
+    seen_scene = replace(
+        scene, ego_times_us=scene.ego_times_us[seen], ego_world_from_rig=scene.ego_world_from_rig[seen]
+    )
+    timeline = Timeline(seen_scene)
+    nearest = References(seen_scene, timeline)
+    found: list[list[Reference]] = [[] for _ in names]
     for frame in range(len(clip.frames)):
         for view, name in enumerate(names):
             camera, time_us = clip.camera_at(frame, name).resized(*shape), clip.frames[frame].images[name].time_us
-            with torch.no_grad():
-                shown = render_view(timeline.at(time_us, camera, name), camera, time_us, name)
-            filled = fill_holes(shown, camera, scene.sky is not None)
-            color[view, frame], coverage[view, frame] = filled.color.clip(0.0, 1.0), filled.coverage
-    made_of = np.zeros(len(clip.frames), bool)
-    made_of[list(context)] = True
-    return Filled(color, coverage, made_of)
+            known = name if name in makers else makers[0]
+            _, filled = filled_view(timeline, camera, time_us, known)
+            color[view, frame], coverage[view, frame] = filled.color, filled.coverage
+            if with_reference:
+                rig = camera.world_from_cam @ se3.inverse(clip.cameras[known].rig_from_cam)
+                found[view].append(nearest.of(camera, rig, known, time_us))
+    shown = np.zeros(len(clip.frames), bool)
+    shown[list(context)] = True
+    return Filled(color, coverage, shown, stacked(found) if with_reference else None)
 
 
 def imitated(
