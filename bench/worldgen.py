@@ -38,6 +38,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from worldgen_estimators import Estimators, recognition
 from worldgen_figures import COVERED, frame_psnrs, mean, record, spearman
 from worldgen_footage import EVENTS, LEAST_FRAMES, LEAST_PX, WEATHERS, fitted, front_of, subject_pixels
@@ -45,10 +46,12 @@ from worldgen_priors import prior_of_seen, seen_of_clip, true_frames
 from worldgen_videos import FRAMES, Maker, as_bytes, asked_drive, recorded_drive
 from worldgen_views import views
 
+from jwmtool.imaging.sheet import contact_sheet
 from jwmtool.training.repair.task import with_rectangles
 from jwmtool.worldgen.repair import Seen
 
 Figures = dict[str, Any]
+LATE = 11  # of the frames that are made, the one whose repair is shown
 
 
 class Bench:
@@ -317,6 +320,8 @@ def sheets(bench: Bench) -> Figures:
     folder.mkdir(parents=True, exist_ok=True)
     seed, maker = bench.arguments.seed, bench.maker
     rows: dict[str, list[Row]] = {}
+    stills: list[Any] = []
+    labels: list[str] = []
     paths = bench.some(bench.clips, 4)
     for k, path in enumerate(paths):
         clip = bench.clip(path)
@@ -333,6 +338,12 @@ def sheets(bench: Bench) -> Figures:
             prior = prior_of_seen(seen, bench.repair)
             if bench.repair is not None:
                 shown["repaired"] = prior.color[0]
+                columns = {"rendered": seen[0].color, "carried": seen[0].carried, "repaired": prior.color[0]}
+                for label, video in (*columns.items(), (f"{path.name}, true", shown["true"])):
+                    stills.append(as_bytes(video[LATE : LATE + 1])[0])
+                    labels.append(
+                        f"{label}, {frame_psnrs(video, shown['true'])[LATE]:.1f} dB" if label in columns else label
+                    )
             shown["generated"] = maker.make(drive, seed + k, prior)[0]
             rows.setdefault("priors", []).extend(Row(f"{path.name}, {n}", made, drive) for n, made in shown.items())
         for group, names in (("weather", WEATHERS), ("event", EVENTS[1:])):
@@ -357,6 +368,8 @@ def sheets(bench: Bench) -> Figures:
         )
     for name, some in rows.items():
         write_sheet(folder / f"{name}.png", some)
+    if stills:
+        Image.fromarray(contact_sheet(stills, labels, columns=4)).save(folder / "repair.png")
     begun = [row for name in ("trajectories", "priors", "layout") for row in rows.get(name, [])]
     every = [row for row in begun if not row.label.endswith(("true", "rendered", "repaired"))]
     ten = [every[len(every) * k // 10] for k in range(10)]
