@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 from worldgen_figures import COVERED, frame_psnrs, mean, record
-from worldgen_priors import prior_of, true_frames
+from worldgen_priors import prior_of_seen, seen_of_clip, true_frames
 
 SIZE, FRAMES, REPEATS = (224, 128), 16, 5
 CONTEXT, LATER = 8, range(8, 16)
@@ -133,7 +133,7 @@ def with_priors(model: Any, clips: list[tuple[Path, range | None]], worldrec: Pa
         last = min(len(clip.frames), first + LATER.stop)
         later = range(first + LATER.start, last)
         camera = sorted(clip.cameras)[0] if "front" not in clip.cameras else "front"
-        prior = prior_of(clip, lifting, range(first, first + CONTEXT), later, [camera])
+        prior = prior_of_seen(seen_of_clip(clip, lifting, range(first, first + CONTEXT), later, [camera]))
         true = true_frames(clip, camera, later)
         latents = model.encode(true[None])
         inside = prior.coverage[0] > COVERED

@@ -38,20 +38,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from worldgen_estimators import Estimators, recognition
 from worldgen_figures import COVERED, frame_psnrs, mean, record, spearman
 from worldgen_footage import EVENTS, LEAST_FRAMES, LEAST_PX, WEATHERS, fitted, front_of, subject_pixels
 from worldgen_priors import prior_of_seen, seen_of_clip, true_frames
+from worldgen_sheets import sheets
 from worldgen_videos import FRAMES, Maker, as_bytes, asked_drive, recorded_drive
 from worldgen_views import views
 
-from jwmtool.imaging.sheet import contact_sheet
 from jwmtool.training.repair.task import with_rectangles
 from jwmtool.worldgen.repair import Seen
+from jwmtool.worldgen.tags import known_tags
 
 Figures = dict[str, Any]
-LATE = 11  # of the frames that are made, the one whose repair is shown
 
 
 class Bench:
@@ -235,7 +234,8 @@ def trajectories(bench: Bench) -> Figures:
         clip = bench.clip(bench.clips[k * len(bench.clips) // count])
         camera = front_of(clip)
         speed_mps, yaw_rate_radps = rng.uniform(2.0, 16.0), rng.uniform(-0.25, 0.25)
-        drive = asked_drive(clip.cameras[camera], speed_mps, yaw_rate_radps, known(clip), start=clip.world_from_rig[0])
+        tags, start = known_tags(clip.tags), clip.world_from_rig[0]
+        drive = asked_drive(clip.cameras[camera], speed_mps, yaw_rate_radps, tags, start=start)
         made = bench.maker.make(drive, bench.arguments.seed + k, first=true_frames(clip, camera, [0])[None])[0]
         model = drive.cameras[0]
         told = bench.estimators.motion(as_bytes(made), model.K, model.rig_from_cam, seconds(drive))
@@ -306,83 +306,6 @@ def seeds(bench: Bench) -> Figures:
         "same_seed_same_bits": torch.equal(first, again),
         "another_seed_differs_by": round(float((first - other).abs().mean()), 4),
     }
-
-
-def sheets(bench: Bench) -> Figures:
-    """A sheet for each condition, rows of frames; and ten videos, of those that had something to begin with."""
-    from worldgen_sheets import Row, write_sheet, write_videos
-
-    from jwmtool.joint.layout import Layout
-
-    folder = bench.arguments.sheets
-    if folder is None:
-        raise SystemExit("--sheets: expected a folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    seed, maker = bench.arguments.seed, bench.maker
-    rows: dict[str, list[Row]] = {}
-    stills: list[Any] = []
-    labels: list[str] = []
-    paths = bench.some(bench.clips, 4)
-    for k, path in enumerate(paths):
-        clip = bench.clip(path)
-        camera = front_of(clip)
-        start, first = clip.world_from_rig[0], true_frames(clip, camera, [0])[None]
-        for speed_mps, yaw_rate_radps in ((8.0, 0.25), (8.0, 0.0), (8.0, -0.25)):
-            drive = asked_drive(clip.cameras[camera], speed_mps, yaw_rate_radps, known(clip), start)
-            made = maker.make(drive, seed + k, first=first)[0]
-            label = f"{path.name}, {speed_mps:g} m/s, {yaw_rate_radps:+g} rad/s"
-            rows.setdefault("trajectories", []).append(Row(label, made, drive))
-        if bench.arguments.worldrec is not None:
-            seen, drive = bench.seen(clip, [camera]), recorded_drive(clip, [camera], bench.later(clip))
-            shown = {"true": true_frames(clip, camera, bench.later(clip)), "rendered": seen[0].color}
-            prior = prior_of_seen(seen, bench.repair)
-            if bench.repair is not None:
-                shown["repaired"] = prior.color[0]
-                columns = {"rendered": seen[0].color, "carried": seen[0].carried, "repaired": prior.color[0]}
-                for label, video in (*columns.items(), (f"{path.name}, true", shown["true"])):
-                    stills.append(as_bytes(video[LATE : LATE + 1])[0])
-                    labels.append(
-                        f"{label}, {frame_psnrs(video, shown['true'])[LATE]:.1f} dB" if label in columns else label
-                    )
-            shown["generated"] = maker.make(drive, seed + k, prior)[0]
-            rows.setdefault("priors", []).extend(Row(f"{path.name}, {n}", made, drive) for n, made in shown.items())
-        for group, names in (("weather", WEATHERS), ("event", EVENTS[1:])):
-            for name in names[k :: len(paths)]:
-                drive = asked_drive(clip.cameras[camera], 8.0, 0.0, {group: name})
-                rows.setdefault(group, []).append(
-                    Row(f"{name}, nothing else told", maker.make(drive, seed + k)[0], drive)
-                )
-        drive = recorded_drive(clip, [camera], range(FRAMES))
-        drawn = replace(drive, layout=Layout.of_clip(clip, start, int(clip.times_us[0])))
-        for label, asked in (("its path", drive), ("its path and layout", drawn)):
-            row = Row(f"{path.name}, {label}", maker.make(asked, seed + k, first=first)[0], asked)
-            rows.setdefault("layout", []).append(row)
-    for path in bench.some(bench.rigs, 2) if bench.rigs and bench.arguments.worldrec is not None else []:
-        clip = bench.clip(path)
-        names = list(clip.cameras)
-        drive = recorded_drive(clip, names, bench.later(clip))
-        made = maker.make(drive, seed, bench.prior(clip, names))
-        rows.setdefault("views", []).extend(
-            Row(f"{path.name}, {n}", video, replace(drive, cameras=(drive.cameras[v],)))
-            for v, (n, video) in enumerate(zip(names, made, strict=True))
-        )
-    for name, some in rows.items():
-        write_sheet(folder / f"{name}.png", some)
-    if stills:
-        Image.fromarray(contact_sheet(stills, labels, columns=4)).save(folder / "repair.png")
-    begun = [row for name in ("trajectories", "priors", "layout") for row in rows.get(name, [])]
-    every = [row for row in begun if not row.label.endswith(("true", "rendered", "repaired"))]
-    ten = [every[len(every) * k // 10] for k in range(10)]
-    write_sheet(folder / "ten.png", ten)
-    videos = write_videos(folder, ten)
-    return {"pictures": sorted(f"{name}.png" for name in rows), "videos": videos}
-
-
-def known(clip: Any) -> dict[str, str]:
-    """Tags that the model knows."""
-    from jwmtool.worldgen.tags import known_tags
-
-    return known_tags(clip.tags)
 
 
 def seconds(drive: Any) -> np.ndarray:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from jwmtool.artifacts.clip import Clip
-from jwmtool.worldgen.carry import TRUST
+from jwmtool.joint.prior import PriorFrames
 from jwmtool.worldgen.latents import Prior
 from jwmtool.worldgen.reference import Reference
 from jwmtool.worldgen.repair import Repair, Seen, repaired, seen_of
@@ -30,18 +30,6 @@ def true_frames(clip: Clip, camera: str, frames: Sequence[int]) -> Tensor:  # [T
     shape = shape_of(clip, camera)
     pictures = np.stack([load_picture(clip, (i, camera), shape) for i in frames])
     return torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous()
-
-
-def prior_of(
-    clip: Clip,
-    worldrec: Any,
-    context: Sequence[int],  # frames that the scene is made of
-    frames: Sequence[int],  # that it is rendered at
-    cameras: Sequence[str],
-    device: str = "cpu",
-) -> Prior:  # B: the cameras
-    """Hole-filled renders, as training of the generator makes them."""
-    return prior_of_seen(seen_of_clip(clip, worldrec, context, frames, cameras, device))
 
 
 def seen_of_clip(
@@ -73,7 +61,8 @@ def seen_of_clip(
 
 
 def prior_of_seen(seen: Sequence[Seen], repair: Repair | None = None) -> Prior:  # B: the cameras
-    """Renders as they are, or repaired; these are believed as `jwm generate` does (`PriorFrames.trust`)."""
+    """Renders as they are, or repaired; these are believed as `jwm generate` does."""
     color = [view.color if repair is None else repaired(repair, view) for view in seen]
-    shown = Prior(torch.stack(color), torch.stack([view.coverage for view in seen]))
-    return shown if repair is None else replace(shown, coverage=shown.coverage.clamp(min=TRUST))
+    coverage = torch.stack([view.coverage for view in seen])
+    shown = PriorFrames(torch.stack(color), torch.stack(color), coverage, repair is not None)
+    return Prior(shown.color, shown.trust)

@@ -26,12 +26,12 @@ from jwmtool.training.autoencoder import plan
 from jwmtool.training.autoencoder.degrade import degraded
 from jwmtool.training.autoencoder.loss import LossWeights, autoencoder_loss, edge_difference, moment_distance
 from jwmtool.training.autoencoder.pictures import load_picture, recolored, shape_for, usable_keys
-from jwmtool.training.autoencoder.recipe import chosen_config
 from jwmtool.training.autoencoder.task import AutoencoderTask
 from jwmtool.training.checkpoint import BEST, LAST
 from jwmtool.training.clips import Part, gather
 from jwmtool.training.log import read_log
 from jwmtool.training.loop import train
+from jwmtool.training.plan import chosen_config
 from jwmtool.training.record import Record, read_record
 from jwmtool.training.run import Run
 from jwmtool.worldgen.autoencoder import Coded
@@ -279,12 +279,14 @@ def test_the_record_of_a_run_notices_other_clips_recipes_and_models(worlds: Path
 
 
 def test_which_network_is_meant() -> None:
-    assert chosen_config(None, None) == CONFIGS["mini"] and chosen_config("base", None) == CONFIGS["base"]
-    assert chosen_config(None, CONFIG) == CONFIG and chosen_config("base", CONFIGS["base"]) == CONFIGS["base"]
+    assert chosen_config(CONFIGS, None, None) == CONFIGS["mini"]
+    assert chosen_config(CONFIGS, "base", None) == CONFIGS["base"]
+    assert chosen_config(CONFIGS, None, CONFIG) == CONFIG
+    assert chosen_config(CONFIGS, "base", CONFIGS["base"]) == CONFIGS["base"]
     with pytest.raises(UsageError, match="expected mini, mini8, base, found 'huge'"):
-        chosen_config("huge", None)
+        chosen_config(CONFIGS, "huge", None)
     with pytest.raises(UsageError, match="of another network"):
-        chosen_config("mini", CONFIG)
+        chosen_config(CONFIGS, "mini", CONFIG)
 
 
 @pytest.mark.usefixtures("small")

@@ -23,9 +23,10 @@ from jwmtool.training.checkpoint import BEST, LAST
 from jwmtool.training.clips import Part, gather
 from jwmtool.training.log import read_log
 from jwmtool.training.loop import train
+from jwmtool.training.plan import chosen_config
 from jwmtool.training.repair import plan, prepare
 from jwmtool.training.repair.prepare import Preparer
-from jwmtool.training.repair.recipe import Recipe, chosen_config
+from jwmtool.training.repair.recipe import Recipe
 from jwmtool.training.repair.store import count_pairs, read_pairs
 from jwmtool.training.repair.task import RepairTask, with_rectangles
 from jwmtool.training.run import Run
@@ -258,6 +259,6 @@ def test_the_verb_prepares_trains_and_goes_on(
 
 
 def test_the_network_is_a_named_one_or_that_of_the_weights() -> None:
-    assert chosen_config(None, None) == CONFIGS["mini"] and chosen_config(None, SMALL) == SMALL
+    assert chosen_config(CONFIGS, None, None) == CONFIGS["mini"] and chosen_config(CONFIGS, None, SMALL) == SMALL
     with pytest.raises(UsageError, match="another network"):
-        chosen_config("mini", SMALL)
+        chosen_config(CONFIGS, "mini", SMALL)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from jwmtool.training.autoencoder.recipe import Recipe, chosen_config
+from jwmtool.training.autoencoder.recipe import Recipe
 from jwmtool.training.autoencoder.task import AutoencoderTask
 from jwmtool.training.clips import Data
-from jwmtool.training.plan import Plan
-from jwmtool.training.record import Record, read_record
+from jwmtool.training.plan import Plan, begun_config, chosen_config
+from jwmtool.training.record import Record
 from jwmtool.training.run import Run
 from jwmtool.worldgen.autoencoder_checkpoint import KIND, autoencoder_config
-from jwmtool.worldgen.autoencoder_config import AutoencoderConfig
+from jwmtool.worldgen.autoencoder_config import CONFIGS, AutoencoderConfig
 
 
 def plan_autoencoder(run: Run, data: Data, config: str | None, seed: int) -> Plan:
@@ -24,12 +24,7 @@ def plan_autoencoder(run: Run, data: Data, config: str | None, seed: int) -> Pla
         UsageError: an unknown name, one that does not fit the weights, or no run to resume.
         InputError: the weights or the run are another model's, or damaged.
     """
-    given = None
-    if run.resume:
-        path, told = read_record(run.folder, KIND)
-        given = AutoencoderConfig.from_dict(told["config"], path)
-    elif run.init is not None:
-        given = autoencoder_config(run.init)
-    network, recipe = chosen_config(config, given), Recipe(seed=seed)
+    given = begun_config(run, KIND, AutoencoderConfig.from_dict, autoencoder_config)
+    network, recipe = chosen_config(CONFIGS, config, given), Recipe(seed=seed)
     record = Record(KIND, network.to_dict(), asdict(recipe), data)
     return Plan(AutoencoderTask(network, data, recipe), run, record.write, record.check)

@@ -1,13 +1,11 @@
-"""How the autoencoder is trained, and which one a user means."""
+"""How the autoencoder is trained."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from jwmtool.errors import UsageError
 from jwmtool.training.autoencoder.loss import LossWeights
 from jwmtool.training.autoencoder.pictures import Shape
-from jwmtool.worldgen.autoencoder_config import CONFIGS, AutoencoderConfig
 
 
 @dataclass(frozen=True)
@@ -32,16 +30,3 @@ class Recipe:
     noise: float = 0.1
     weights: LossWeights = field(default_factory=LossWeights)
     seed: int = 0
-
-
-def chosen_config(name: str | None, given: AutoencoderConfig | None) -> AutoencoderConfig:
-    """The network that a user means: a named one, `mini` by default, or that of weights or of a run to go on with.
-
-    Raises:
-        UsageError: an unknown name, or one beside a network given that is another.
-    """
-    if name is not None and name not in CONFIGS:
-        raise UsageError(f"--config: expected {', '.join(CONFIGS)}, found {name!r}")
-    if name is not None and given is not None and CONFIGS[name] != given:
-        raise UsageError("--config: these weights are of another network; leave it out")
-    return CONFIGS[name] if name is not None else given or CONFIGS["mini"]

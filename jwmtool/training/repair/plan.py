@@ -7,14 +7,14 @@ from pathlib import Path
 
 from jwmtool.artifacts.weights import weights_sha256
 from jwmtool.training.clips import Data
-from jwmtool.training.plan import Plan
-from jwmtool.training.record import Record, read_record
+from jwmtool.training.plan import Plan, begun_config, chosen_config
+from jwmtool.training.record import Record
 from jwmtool.training.repair.prepare import Preparer
-from jwmtool.training.repair.recipe import Recipe, chosen_config
+from jwmtool.training.repair.recipe import Recipe
 from jwmtool.training.repair.task import RepairTask
 from jwmtool.training.run import Run
 from jwmtool.training.worldgen.store import Store
-from jwmtool.worldgen.repair import KIND, RepairConfig, repair_config
+from jwmtool.worldgen.repair import CONFIGS, KIND, RepairConfig, repair_config
 from jwmtool.worldrec.checkpoint import find_model, load_model
 
 CACHE = "cache"
@@ -34,13 +34,8 @@ def plan_repair(
         UsageError: an unknown name, one that does not fit the weights, or no run to resume.
         InputError: weights or the run are another model's, or damaged.
     """
-    given = None
-    if run.resume:
-        path, told = read_record(run.folder, KIND)
-        given = RepairConfig.from_dict(told["config"], path)
-    elif run.init is not None:
-        given = repair_config(run.init)
-    network, recipe = chosen_config(config, given), Recipe(seed=seed)
+    given = begun_config(run, KIND, RepairConfig.from_dict, repair_config)
+    network, recipe = chosen_config(CONFIGS, config, given), Recipe(seed=seed)
     scenes = find_model(priors, "worldrec")
     made_with = {"priors_sha256": weights_sha256(scenes)}
     store = Store(cache or run.folder / CACHE, {**made_with, "kind": KIND, "shapes": recipe.shapes})

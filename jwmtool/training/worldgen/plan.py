@@ -10,8 +10,8 @@ from jwmtool.artifacts.json_file import read_json
 from jwmtool.artifacts.weights import read_config, weights_sha256
 from jwmtool.errors import InputError, UsageError
 from jwmtool.training.clips import Data
-from jwmtool.training.plan import Plan
-from jwmtool.training.record import Record, read_record
+from jwmtool.training.plan import Plan, begun_config
+from jwmtool.training.record import Record
 from jwmtool.training.run import Run
 from jwmtool.training.worldgen.prepare import Preparer
 from jwmtool.training.worldgen.recipe import Recipe, chosen_config
@@ -48,13 +48,7 @@ def plan_worldgen(
         UsageError: an unknown name, one that does not fit the weights, or no run to resume.
         InputError: weights or the run are another model's, or damaged.
     """
-    given = None
-    if run.resume:
-        path, told = read_record(run.folder, KIND)
-        given = WorldGenConfig.from_dict(told["config"], path)
-    elif run.init is not None:
-        _refuse_foreign("--init", run.init)
-        given = WorldGenConfig.from_dict(*read_config(run.init, "WorldGen", [KIND]))
+    given = begun_config(run, KIND, WorldGenConfig.from_dict, _config_of_weights)
     coder_path = find_autoencoder(autoencoder)
     coder = load_autoencoder(coder_path, run.device)
     network, recipe = chosen_config(config, given, coder), Recipe(seed=seed)
@@ -88,6 +82,11 @@ def find_autoencoder(given: str | None) -> Path:
         return SHIPPED / name
     expected = "an autoencoder (--autoencoder PATH: the folder of a training run or of a shipped model, or a file)"
     raise InputError(given or f"models/{name}", expected, "no such file or folder")
+
+
+def _config_of_weights(init: Path) -> WorldGenConfig:
+    _refuse_foreign("--init", init)
+    return WorldGenConfig.from_dict(*read_config(init, "WorldGen", [KIND]))
 
 
 def _refuse_foreign(flag: str, path: Path) -> None:

@@ -7,8 +7,8 @@ from typing import Literal
 
 from jwmtool.errors import UsageError
 from jwmtool.training.clips import Data
-from jwmtool.training.plan import Plan
-from jwmtool.training.record import Record, read_record
+from jwmtool.training.plan import Plan, begun_config
+from jwmtool.training.record import Record
 from jwmtool.training.run import Run
 from jwmtool.training.worldrec.recipe import Recipe, Stage, chosen_config, config_of_weights
 from jwmtool.training.worldrec.task import WorldRecTask
@@ -29,12 +29,7 @@ def plan_worldrec(
         UsageError: an unknown name, one that does not fit the weights, or no run to resume.
         InputError: the weights or the run are another model's, or damaged.
     """
-    given = None
-    if run.resume:
-        path, told = read_record(run.folder, KIND)
-        given = WorldRecConfig.from_dict(told["config"], path)
-    elif run.init is not None:
-        given = config_of_weights(run.init)
+    given = begun_config(run, KIND, WorldRecConfig.from_dict, config_of_weights)
     network = chosen_config(config, method, given)
     other = given is not None and network.method != given.method
     if other and given is not None and run.resume:
