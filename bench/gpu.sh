@@ -49,4 +49,5 @@ job worlds bash -c '"$python" -m jwmtool.cli.main world random --seed 5000000 --
 job worldgen-mini bash -c 'train worldgen-mini worldgen --batch 32 --precision bf16'
 job worldrec-mini bash -c 'train worldrec-mini worldrec --batch 8'
 job repair-mini bash -c 'train repair-mini repair --batch 32'
+job first-frame-mini bash -c 'train first-frame-mini first-frame --batch 128'
 exit $failed

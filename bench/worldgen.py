@@ -4,7 +4,7 @@
         --worldrec models/worldrec-mini --repair models/repair-mini --clips worlds/eval --rigs worlds/front3 \\
         --json bench/results/worldgen.json
     python bench/worldgen.py trajectories tags sheets --model runs/worldgen --autoencoder runs/autoencoder \\
-        --clips worlds/eval --estimators estimators/ --json bench/results/worldgen.json
+        --first-frame models/first-frame-mini --clips worlds/eval --estimators estimators/ --json bench/results/worldgen.json
 
 `--clips` are worlds of one camera at 10 Hz, `--rigs` worlds of several; 16 frames are made each time. Each part is
 measured by itself and writes its own key.
@@ -65,7 +65,9 @@ class Bench:
         self.samples: int | None = arguments.samples
         guidance = {name: float(scale) for name, _, scale in (item.partition("=") for item in arguments.guidance)}
         sampling = Sampling(arguments.steps, arguments.shift, guidance, arguments.temperature)
-        self.maker = Maker.open(arguments.model, arguments.autoencoder, sampling, arguments.device, arguments.keep)
+        self.maker = Maker.open(
+            arguments.model, arguments.autoencoder, sampling, arguments.device, arguments.keep, arguments.first_frame
+        )
         self.clips = [clip for path in arguments.clips for clip in clips_in(path)]
         self.rigs = [clip for path in arguments.rigs for clip in clips_in(path)]
         self._worldrec: Any = None
@@ -141,6 +143,7 @@ def main() -> None:
     parser.add_argument("--autoencoder", type=Path, required=True)
     parser.add_argument("--worldrec", type=Path)
     parser.add_argument("--repair", type=Path, help="weights that repair priors; else they stay as rendered")
+    parser.add_argument("--first-frame", type=Path, help="weights that make first pictures of words")
     parser.add_argument("--estimators", type=Path)
     parser.add_argument("--clips", type=Path, nargs="*", default=[])
     parser.add_argument("--rigs", type=Path, nargs="*", default=[])

@@ -16,11 +16,12 @@ from jwmtool.artifacts.clip import Clip, ClipCamera
 from jwmtool.geometry.trajectory import Trajectory
 from jwmtool.joint.drive import Drive
 from jwmtool.joint.generate import noise_of
-from jwmtool.joint.imagined import imagined, imagines
+from jwmtool.joint.imagined import imagined
 from jwmtool.joint.models import check_fit, open_models
 from jwmtool.joint.path import actions_of, driven
 from jwmtool.joint.prior import PriorFrames, carry_pictures, kept
 from jwmtool.joint.told import encode, tell
+from jwmtool.worldgen.first_frame import FirstFrame, load_first_frame
 from jwmtool.worldgen.latents import Prior
 from jwmtool.worldgen.sampler import Sampling, sample
 from jwmtool.worldgen.tags import known_tags
@@ -36,6 +37,7 @@ class Maker:
     Attributes:
         decode_prior: the decoder sees the prior as well, where it takes one.
         keep: share of what the prior shows that stays as rendered.
+        painter: makes first pictures where nothing is given; None: there are none.
     """
 
     transformer: Any
@@ -44,13 +46,23 @@ class Maker:
     device: str
     decode_prior: bool = True
     keep: float = 0.0
+    painter: FirstFrame | None = None
 
     @classmethod
-    def open(cls, model: Path, autoencoder: Path, sampling: Sampling, device: str, keep: float = 0.0) -> Maker:
+    def open(
+        cls,
+        model: Path,
+        autoencoder: Path,
+        sampling: Sampling,
+        device: str,
+        keep: float = 0.0,
+        painter: Path | None = None,
+    ) -> Maker:
         """From weights."""
         check_fit(model, autoencoder)
         models = open_models(model, autoencoder, device)
-        return cls(models.transformer, models.autoencoder, sampling, device, keep=keep)
+        network = None if painter is None else load_first_frame(painter, device)
+        return cls(models.transformer, models.autoencoder, sampling, device, keep=keep, painter=network)
 
     @torch.no_grad()
     def make(
@@ -62,9 +74,9 @@ class Maker:
     ) -> Tensor:  # [V, T, 3, H, W] in [0, 1]
         """One chunk."""
         frames = range(len(drive))
-        if prior is None and first is None and imagines(self.transformer):
+        if prior is None and first is None and self.painter is not None:
             whole = replace(self.sampling, temperature=1.0)  # as `jwm generate`, which calms only what follows
-            first = imagined(drive, self.transformer, self.autoencoder, seed, whole, self.device)
+            first = imagined(drive, self.painter, seed, whole, self.device)
         shown = None if prior is None else PriorFrames(prior.color, prior.color, prior.coverage)
         if shown is None and first is not None and self.transformer.config.carry:
             shown = carry_pictures(first[:, -1], drive, first.shape[1] - 1, frames)
@@ -93,6 +105,8 @@ class Maker:
         for block in self.transformer.blocks:
             if hasattr(block, "cross_view"):
                 block.has_cross_view = not off
+        if self.painter is not None:
+            self.painter.one_view_at_a_time(off)
 
 
 def recorded_drive(clip: Clip, cameras: Sequence[str], frames: Sequence[int]) -> Drive:

@@ -26,13 +26,11 @@ from jwmtool.training.worldgen.priors import frames_ahead, frames_between, imita
 from jwmtool.training.worldgen.samples import Spec, drawn_sample, drawn_spec, fits_carried, known_of, stacked, told
 from jwmtool.training.worldgen.spread import measured_spread
 from jwmtool.training.worldgen.store import CARRIED, Cut, Store, Stored, open_latents, read_cut
-from jwmtool.training.worldgen.typical import principal
 from jwmtool.worldgen.carry import TRUST
 from jwmtool.worldgen.known import cells
-from jwmtool.worldgen.patterns import GRID
 from jwmtool.worldgen.rays import camera_rays
-from jwmtool.worldgen.start import COVERED, FILLED, GaussianStart
-from jwmtool.worldgen.tags import NUM_TAGS, TAGS, tag_numbers
+from jwmtool.worldgen.start import COVERED, FILLED
+from jwmtool.worldgen.tags import TAGS, tag_numbers
 from jwmtool.worldrec.model import WorldRec, build_model
 
 PREPARER = Preparer(coder(), None, RECIPE.shapes)
@@ -347,30 +345,3 @@ def test_spread_is_how_latents_lie_about_their_priors(stored: Stored) -> None:
             assert found[0][kind, channel].item() == pytest.approx(gain, abs=1e-3)
             assert found[1][kind, channel].item() == pytest.approx(min(0.99, max(0.01, variance)), abs=1e-3)
     assert measured_spread([replace(stored, kinds=())]) is None
-
-
-def test_patterns_of_frames_are_found_and_what_tags_tell_of_them() -> None:
-    """Frames of two patterns, one of which is there in snow and gone without: both are found, and rest is the rest."""
-    draw = torch.Generator().manual_seed(0)
-    number, snow = 400, int(tag_numbers({"weather": "snow"}).max())
-    rows = torch.linspace(-1.0, 1.0, GRID[0])[:, None].expand(GRID)
-    columns = torch.linspace(-1.0, 1.0, GRID[1]).expand(GRID)
-    mixing = torch.tensor([[1.0, 0.5, 0.0, 0.0], [0.0, 0.0, 1.0, -1.0]])
-    maps = torch.einsum("khw,kc->kchw", torch.stack([rows, columns]), mixing)
-    tags = torch.zeros(number, NUM_TAGS)
-    tags[: number // 2, snow] = 1.0
-    tags[number // 2 :, snow - 4] = 1.0
-    strengths = torch.randn(number, 2, generator=draw)
-    strengths[:, 0] += 3.0 * tags[:, snow]
-    noise = 0.1 * torch.randn(number, 4, *GRID, generator=draw)
-    frames = 0.5 + torch.einsum("nk,kchw->nchw", strengths, maps) + noise
-    start = GaussianStart(4, 16, 2)
-    assert start.patterns is not None
-    start.patterns.measured(**principal(frames, tags, 2))
-    assert torch.allclose(start.patterns.rest, torch.full((4,), 0.01), rtol=0.1)
-    # Of noise alone the best guess is what the tags tell.
-    noise = torch.randn(1, 1, 1, 4, *GRID, generator=draw)
-    for number, strength in ((snow, 3.0), (snow - 4, 0.0)):
-        velocity = start(noise, torch.ones(1, 1), None, torch.tensor([[number]]))
-        guess = (noise - velocity)[0, 0, 0]
-        assert (guess - (0.5 + strength * maps[0])).abs().max() < 0.3

@@ -152,33 +152,6 @@ def test_the_start_is_the_best_guess_of_gaussian_latents(covered: float | None, 
         assert torch.allclose(start(x, torch.tensor([[t]]), None).flatten(), found)
 
 
-@pytest.mark.parametrize("t", [0.2, 0.9])
-def test_of_unknown_frames_the_start_knows_what_tags_tell_and_other_frames_show(t: float) -> None:
-    """The velocity is that of the Gaussian whose covariance is written out in full."""
-    draw = torch.Generator().manual_seed(3)
-    start = GaussianStart(3, SUBCELL, 2)
-    assert start.patterns is not None
-    sizes = {name: value.shape for name, value in start.patterns.named_buffers()}
-    told = {name: torch.randn(size, generator=draw) for name, size in sizes.items()}
-    for name in ("spread", "untold", "rest"):
-        told[name] = told[name].abs() + 0.1
-    start.patterns.measured(**told)
-    tags = torch.tensor([[-1, 6, -1, -1]])  # rain; kind, light and event are not told
-    x = torch.randn(1, 1, 2, 3, 2, 2, generator=draw)
-    found = start(x, torch.full((1, 2), t), None, tags)
-
-    shrunk = torch.nn.functional.interpolate(told["patterns"], (2, 2), mode="bilinear", align_corners=False)
-    maps = torch.einsum("kmhw,mc->kchw", shrunk, told["mixing"]).flatten(1).repeat(1, 2)  # both frames alike
-    likely = told["effects"][6]
-    about = told["spread"] + told["untold"][[0, 2, 3]].sum(0)
-    mean = maps[0] + likely @ maps[1:]
-    rest = told["rest"].repeat_interleave(4).repeat(2)
-    covariance = maps[1:].T @ torch.diag(about) @ maps[1:] + torch.diag(rest)
-    seen = (1 - t) ** 2 * covariance + t**2 * torch.eye(len(rest))
-    data = mean + (1 - t) * covariance @ torch.linalg.solve(seen, x.flatten() - (1 - t) * mean)
-    assert torch.allclose(found.flatten(), (x.flatten() - data) / t, atol=1e-3)
-
-
 def test_an_untrained_network_with_a_start_shows_the_prior() -> None:
     config = replace(CONFIGS["mini"], layers=1, cross_view_every=1)
     model = build_model(config).eval()

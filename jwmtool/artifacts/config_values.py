@@ -7,7 +7,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_origin, get_type_hints
 
-from jwmtool.errors import InputError
+from jwmtool.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -37,6 +37,18 @@ def from_values(kind: type[T], values: Mapping[str, Any], where: str | Path) -> 
             raise InputError(where, f"keys from {', '.join(known)}", repr(name))
         told[name] = _value(where, name, types[name], value)
     return kind(**told)
+
+
+def size_of(name: str, network: str, configs: Mapping[str, Any]) -> str:
+    """Of a network's sizes the one that a name tells: "mini" of "worldgen-mini", say.
+
+    Raises:
+        UsageError: no such network; the message names those there are.
+    """
+    known = {f"{network}-{size}": size for size in configs}
+    if name not in known:
+        raise UsageError(f"--config: expected {', '.join(known)}, found {name!r}")
+    return known[name]
 
 
 def _value(where: str | Path, name: str, kind: Any, value: Any) -> Any:

@@ -80,7 +80,7 @@ def read_config(path: Path, model: str, kinds: Collection[str | None]) -> tuple[
 
     Args:
         model: what a message calls it.
-        kinds: of networks, under the metadata key `task`, without the stage that may follow a dash; None: untold.
+        kinds: of networks, under the metadata key `task`, which may go on with a dash and a stage; None: untold.
 
     Raises:
         InputError: no or damaged weights, those of another network, or they tell no config.
@@ -88,7 +88,7 @@ def read_config(path: Path, model: str, kinds: Collection[str | None]) -> tuple[
     file = weights_file(path)
     metadata = read_metadata(file)
     task, config = metadata.get("task"), metadata.get("config")
-    kind = task.partition("-")[0] if isinstance(task, str) else task
+    kind = task.partition("-")[0] if isinstance(task, str) and task not in kinds else task
     if kind not in kinds or not isinstance(config, dict):
         found = "no such config" if kind is None or kind in kinds else f"weights of {task}"
         raise InputError(file, f"weights of {model} (with its config)", found)

@@ -49,6 +49,15 @@ def run(
             show_default="the shipped repair-mini; none for Wan's",
         ),
     ] = None,
+    first_frame_model: Annotated[
+        str | None,
+        typer.Option(
+            "--first-frame-model",
+            metavar="PATH|none",
+            help="Weights that make up the first picture where nothing gives one.",
+            show_default="the shipped first-frame-mini; none for Wan's",
+        ),
+    ] = None,
     frames: Annotated[
         int | None, typer.Option("--frames", min=1, metavar="N", help="Length.", show_default="48, or 1 for a still")
     ] = None,
@@ -207,6 +216,7 @@ def run(
             model=model,
             autoencoder=autoencoder,
             repair=repair,
+            first_frame_model=first_frame_model,
             output=output,
             seed=seed,
             num_samples=num_samples,

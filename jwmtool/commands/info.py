@@ -40,8 +40,8 @@ def run(
     """Describe clips, scenes, exports, videos and checkpoints, with --system this machine, or with --config a network.
 
     The facts go to stdout as a table, or with --json as one object a line. Networks are worldrec-mini, -base and
-    -full, autoencoder-mini and -base, worldgen-mini, -base, -wan-1.3b and -wan-5b, and repair-mini; their weights are
-    not made, so that any machine can tell of the largest.
+    -full, autoencoder-mini and -base, worldgen-mini, -base, -wan-1.3b and -wan-5b, repair-mini and first-frame-mini;
+    their weights are not made, so that any machine can tell of the largest.
     """
     from jwmtool.artifacts.atomic import check_output
     from jwmtool.cli.parsing import read_paths
@@ -75,6 +75,8 @@ def _describe_network(name: str) -> dict[str, Any]:
     from jwmtool.worldgen.autoencoder_config import CONFIGS as AUTOENCODER
     from jwmtool.worldgen.autoencoder_size import describe_config as describe_autoencoder
     from jwmtool.worldgen.config import CONFIGS as WORLDGEN
+    from jwmtool.worldgen.first_frame import CONFIGS as FIRST_FRAME
+    from jwmtool.worldgen.first_frame_size import describe_config as describe_first_frame
     from jwmtool.worldgen.repair import CONFIGS as REPAIR
     from jwmtool.worldgen.repair_size import describe_config as describe_repair
     from jwmtool.worldgen.size import describe_config as describe_worldgen
@@ -85,6 +87,7 @@ def _describe_network(name: str) -> dict[str, Any]:
     describe |= {f"autoencoder-{size}": describe_autoencoder for size in AUTOENCODER}
     describe |= {f"worldgen-{size}": describe_worldgen for size in WORLDGEN}
     describe |= {f"repair-{size}": describe_repair for size in REPAIR}
+    describe |= {f"first-frame-{size}": describe_first_frame for size in FIRST_FRAME}
     if name not in describe:
         raise UsageError(f"--config: expected {', '.join(describe)}, found {name!r}")
     return describe[name](name)

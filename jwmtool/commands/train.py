@@ -15,19 +15,20 @@ EXAMPLES = (
     "jwm train autoencoder --data worlds/ --data clip/ --budget 2h -o run/",
     "jwm train worldgen --data worlds/ --budget 4h -o run/",
     "jwm train repair --data worlds/ --budget 1h -o run/",
+    "jwm train first-frame --data worlds/ --budget 2h -o run/",
 )
-_BATCH = {"worldrec": 4, "autoencoder": 16, "worldgen": 8, "repair": 8}
-_LR = {"worldrec": 3e-4, "autoencoder": 1e-3, "worldgen": 5e-4, "repair": 1e-3}
+_BATCH = {"worldrec": 4, "autoencoder": 16, "worldgen": 8, "repair": 8, "first-frame": 32}
+_LR = {"worldrec": 3e-4, "autoencoder": 1e-3, "worldgen": 5e-4, "repair": 1e-3, "first-frame": 1e-3}
 
 
 def run(
     model: Annotated[
-        Literal["worldrec", "autoencoder", "worldgen", "repair"],
+        Literal["worldrec", "autoencoder", "worldgen", "repair", "first-frame"],
         typer.Argument(
             metavar="MODEL",
             help="worldrec: pictures in, a Gaussian scene out; autoencoder: pictures to latents, and back; "
             "worldgen: what is known of a drive in, its video's latents out; repair: renders of scenes in, whole "
-            "pictures out.",
+            "pictures out; first-frame: words and cameras in, the picture that a video begins with out.",
         ),
     ],
     data: Annotated[
@@ -53,8 +54,8 @@ def run(
         typer.Option(
             "--config",
             metavar="NAME",
-            help="mini, base or full; of the autoencoder: mini, mini8 or base; of worldgen: mini or base; of repair: "
-            "mini.",
+            help="mini, base or full; of the autoencoder: mini, mini8 or base; of worldgen: mini or base; of repair "
+            "and first-frame: mini.",
             show_default="mini, or that of --init",
         ),
     ] = None,
@@ -97,7 +98,8 @@ def run(
         typer.Option(
             "--cache",
             metavar="DIR",
-            help="Of worldgen and repair: where latents, or renders, are kept, once made; runs may share it.",
+            help="Of worldgen, repair and first-frame: where latents, renders, or pictures cut to size, are kept, once "
+            "made; runs may share it.",
             show_default="OUTPUT/cache",
         ),
     ] = None,
@@ -127,8 +129,8 @@ def run(
             "--batch",
             min=1,
             metavar="N",
-            help="Windows (worldrec, 4 by default), pictures (autoencoder, 16; repair, 8) or videos (worldgen, 8) a "
-            "step, of all ranks.",
+            help="Windows (worldrec, 4 by default), pictures (autoencoder, 16; repair, 8), videos (worldgen, 8) or "
+            "moments (first-frame, 32) a step, of all ranks.",
             show_default=False,
         ),
     ] = None,
@@ -137,8 +139,7 @@ def run(
         typer.Option(
             "--lr",
             metavar="X",
-            help="Learning rate after warm-up, by default 0.0003 (worldrec), 0.001 (autoencoder, repair) or 0.0005 "
-            "(worldgen).",
+            help="Learning rate after warm-up, by default 0.0003 (worldrec), 0.0005 (worldgen) or 0.001 (the others).",
             show_default=False,
         ),
     ] = None,
@@ -179,13 +180,15 @@ def run(
     flags = {
         ("worldrec",): (("--method", method), ("--stage", stage)),
         ("worldgen",): (("--autoencoder", autoencoder),),
-        ("worldgen", "repair"): (("--priors", priors), ("--cache", cache)),
+        ("worldgen", "repair"): (("--priors", priors),),
+        ("worldgen", "repair", "first-frame"): (("--cache", cache),),
     }
     for owners, pairs in flags.items():
         for flag, value in pairs:
             if model not in owners and value is not None:
                 having = "has" if len(owners) == 1 else "have"
-                raise UsageError(f"{flag} {value}: only {' and '.join(owners)} {having} it, not {model}; leave it out")
+                names = " and ".join([", ".join(owners[:-1]), owners[-1]] if len(owners) > 1 else owners)
+                raise UsageError(f"{flag} {value}: only {names} {having} it, not {model}; leave it out")
     batch, lr = _BATCH[model] if batch is None else batch, _LR[model] if lr is None else lr
     settings = TrainSettings(batch=batch, lr=lr, precision=precision, eval_every_s=eval_every_s, seed=seed)
     used_device = resolve_device(device)
@@ -205,6 +208,10 @@ def run(
         from jwmtool.training.repair.plan import plan_repair
 
         plan = plan_repair(asked, clips, config, seed, priors, cache)
+    elif model == "first-frame":
+        from jwmtool.training.first_frame.plan import plan_first_frame
+
+        plan = plan_first_frame(asked, clips, config, seed, cache)
     else:
         from jwmtool.training.worldgen.plan import plan_worldgen
 

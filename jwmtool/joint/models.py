@@ -19,9 +19,9 @@ from jwmtool.worldgen.latents import VideoAutoencoder
 from jwmtool.worldgen.transformer import WorldGen
 
 SHIPPED = Path(jwmtool.__file__).parent / "models"
-MODEL, AUTOENCODER, REPAIR = "worldgen-mini", "autoencoder-mini", "repair-mini"
-NO_REPAIR = "none"
-WORDS = "worldgen-mini-words"  # the shipped model for videos of which nothing but words is known
+MODEL, AUTOENCODER = "worldgen-mini", "autoencoder-mini"
+REPAIR, FIRST_FRAME = "repair-mini", "first-frame-mini"
+WITHOUT = "none"  # of these two
 
 
 @dataclass(frozen=True)

@@ -23,13 +23,13 @@ from jwmtool.joint.chunks import Chunks, Overlapping
 from jwmtool.joint.drive import Drive, DriveRequest, resolve_drive
 from jwmtool.joint.first_frames import first_pictures
 from jwmtool.joint.generate import generate
-from jwmtool.joint.imagined import imagined, imagines
+from jwmtool.joint.imagined import imagined
 from jwmtool.joint.models import (
     AUTOENCODER,
+    FIRST_FRAME,
     MODEL,
-    NO_REPAIR,
     REPAIR,
-    WORDS,
+    WITHOUT,
     Models,
     check_fit,
     find_checkpoint,
@@ -38,6 +38,7 @@ from jwmtool.joint.models import (
 from jwmtool.joint.pictures import Output
 from jwmtool.joint.prior import PriorRenderer
 from jwmtool.rendering.view import on_device
+from jwmtool.worldgen.first_frame import first_frame_config, load_first_frame
 from jwmtool.worldgen.repair import load_repair, repair_config
 from jwmtool.worldgen.sampler import CALM, Sampling
 
@@ -58,8 +59,8 @@ class Order:
             with such a model, else 0.
         prior, clip, layout: a scene and clips.
         first_frames: pictures, one for each camera.
-        model, autoencoder, repair: paths or names of shipped ones, which are the defaults. Repair may be `none`, and is
-            by default unless the model is a small one of our own.
+        model, autoencoder, repair, first_frame_model: paths or names of shipped ones, which are the defaults. The last
+            two may be `none`, and are by default unless the model is a small one of our own.
         output: see `pictures.Output`; None: `video.mp4`, or a folder `video`.
         seed: of the first sample; the next ones count on.
         num_samples: videos of each camera.
@@ -78,6 +79,7 @@ class Order:
     model: str | None = None
     autoencoder: str | None = None
     repair: str | None = None
+    first_frame_model: str | None = None
     output: Path | None = None
     seed: int = 0
     num_samples: int = 1
@@ -99,6 +101,7 @@ class Plan:
     model: Path
     autoencoder: Path
     repair: Path | None
+    first_frame_model: Path | None
     device: str
 
     def reads(self) -> list[Path]:
@@ -123,9 +126,10 @@ class Plan:
         small = config.start_stride > 0
         if order.calm and small:
             sampling = replace(sampling, temperature=CALM)
-        unseen = small and scene is None and first is None
-        if unseen:
-            console.notice("nothing to begin with: small models make rough streets; --prior, --clip, --first-frame")
+        painter = None
+        if scene is None and first is None and self.first_frame_model is not None:
+            painter = load_first_frame(self.first_frame_model, self.device)
+            console.notice("nothing to begin with: a small model makes up a first picture (--first-frame gives one)")
         keep = order.keep if order.keep is not None else KEEP if small else 0.0
         told = {"sampling": asdict(sampling), "keep": keep, "tags": dict(self.drive.tags)}
         provenance = [*([] if self.scene is None else self.scene.history), self._record(argv) | told]
@@ -137,10 +141,8 @@ class Plan:
             for sample in range(order.num_samples):
                 tick = _ticker(bar, sample * len(self.drive), total)
                 seed = order.seed + sample
-                if unseen and imagines(models.transformer):
-                    first = imagined(
-                        self.drive, models.transformer, models.autoencoder, seed, order.sampling, self.device
-                    )
+                if painter is not None:
+                    first = imagined(self.drive, painter, seed, order.sampling, self.device)
                 made = generate(
                     self.drive, _chunks(models, sampling), models.autoencoder, seed,
                     scene=scene, first=first, keep=keep, carry=config.carry, device=self.device, progress=tick,
@@ -151,7 +153,8 @@ class Plan:
         return self.output.path
 
     def _weights(self) -> list[Path]:
-        return [path for path in (self.model, self.autoencoder, self.repair) if path is not None]
+        weights = (self.model, self.autoencoder, self.repair, self.first_frame_model)
+        return [path for path in weights if path is not None]
 
     def _record(self, argv: Sequence[str]) -> dict[str, Any]:
         order = self.order
@@ -175,6 +178,8 @@ def plan_videos(order: Order) -> Plan:
         raise UsageError("--preview: expected --prior SCENE, found none")
     if order.repair is not None and order.prior is None:
         raise UsageError("--repair: expected --prior SCENE, found none")
+    if order.first_frame_model is not None and (order.prior is not None or order.first_frames):
+        raise UsageError("--first-frame-model: expected neither --prior nor --first-frame, which it takes the place of")
     if order.keep is not None and not 0.0 <= order.keep <= 1.0:
         raise UsageError(f"--keep: expected 0 to 1, found {order.keep:g}")
     scene = None if order.prior is None else open_scene(order.prior)
@@ -188,15 +193,20 @@ def plan_videos(order: Order) -> Plan:
     path = order.output or Path(Path(DEFAULT_VIDEO).stem if several else DEFAULT_VIDEO)
     output = Output(path, names, order.num_samples)
     output.check(len(drive), order.force)
-    begun = scene is not None or clip is not None or bool(order.first_frames)
-    model = find_checkpoint(order.model, MODEL if begun else WORDS, "--model")
+    model = find_checkpoint(order.model, MODEL, "--model")
     autoencoder = find_checkpoint(order.autoencoder, AUTOENCODER, "--autoencoder")
     small = check_fit(model, autoencoder).start_stride > 0
-    repair = None
-    if scene is not None and order.repair != NO_REPAIR and (small or order.repair is not None):
+    # Another network's weights are told before any work.
+    repair = first_frame_model = None
+    if scene is not None and order.repair != WITHOUT and (small or order.repair is not None):
         repair = find_checkpoint(order.repair, REPAIR, "--repair")
-        repair_config(repair)  # another network's weights are told before any work
-    return Plan(order, drive, output, scene, clip, layout, model, autoencoder, repair, resolve_device(order.device))
+        repair_config(repair)
+    unseen, painter = scene is None and not order.first_frames, order.first_frame_model
+    if unseen and painter != WITHOUT and (small or painter is not None):
+        first_frame_model = find_checkpoint(painter, FIRST_FRAME, "--first-frame-model")
+        first_frame_config(first_frame_model)
+    device = resolve_device(order.device)
+    return Plan(order, drive, output, scene, clip, layout, model, autoencoder, repair, first_frame_model, device)
 
 
 def _chunks(models: Models, sampling: Sampling) -> Chunks:

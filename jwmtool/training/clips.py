@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ MIN_FRAMES = 3  # of a scene: two of context, one between
 HELD_OUT_SHARE, MAX_HELD_OUT = 0.05, 8
 _LAST_SHARE, _LAST_FRAMES = 0.2, 6  # of an only clip
 _OPEN_CLIPS = 1024
+_TRIES = 16  # draws, until one fits
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,14 @@ class Data:
         """A part for training: each argument equally often, then each of its clips."""
         group = self.training[int(rng.integers(len(self.training)))]
         return group[int(rng.integers(len(group)))]
+
+    def draw_fitting(self, rng: np.random.Generator, fits: Callable[[Part], bool]) -> Part:
+        """One that fits, of which there is one."""
+        for _ in range(_TRIES):
+            part = self.draw(rng)
+            if fits(part):
+                return part
+        return next(part for group in self.training for part in group if fits(part))
 
     def document(self) -> dict[str, Any]:
         """As JSON: folders, frames, and the hash of each clip.json."""

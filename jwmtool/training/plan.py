@@ -12,6 +12,7 @@ from jwmtool.training.record import read_record
 from jwmtool.training.run import Run
 from jwmtool.training.task import Task
 
+CACHE = "cache"  # in a run's folder: what its training prepared
 C = TypeVar("C")
 
 

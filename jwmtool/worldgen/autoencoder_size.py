@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from jwmtool.errors import UsageError
+from jwmtool.artifacts.config_values import size_of
 from jwmtool.worldgen.autoencoder import Autoencoder
 from jwmtool.worldgen.autoencoder_config import CONFIGS
 
@@ -21,10 +21,7 @@ def describe_config(name: str) -> dict[str, Any]:
     Raises:
         UsageError: no such network; the message names those there are.
     """
-    known = {f"autoencoder-{key}": key for key in CONFIGS}
-    if name not in known:
-        raise UsageError(f"--config: expected {', '.join(known)}, found {name!r}")
-    config = CONFIGS[known[name]]
+    config = CONFIGS[size_of(name, "autoencoder", CONFIGS)]
     with torch.device("meta"):
         network = Autoencoder(config)
         picture = torch.empty(1, 3, _HEIGHT, _WIDTH)

@@ -31,7 +31,6 @@ class WorldGenConfig:
         num_tags: tags that have a token of their own; 0: none.
         start_stride: px a latent cell is wide, if the network starts from Gaussian latents about the prior
             (`start.GaussianStart`); 0: from nothing, as Wan's.
-        start_patterns: of whole frames, which that start knows of where there is no prior (`patterns.FramePatterns`).
         carry: where there is no scene, the last known picture carried along the path is the prior (`carry.carried`).
         cross_view: cameras look at each other, in every `cross_view_every`-th block.
         qk_norm: `rms_norm_across_heads`, as Wan's, or `none` (an ablation).
@@ -54,7 +53,6 @@ class WorldGenConfig:
     ego_dim: int = 0
     num_tags: int = 0
     start_stride: int = 0
-    start_patterns: int = 0
     carry: bool = False
     cross_view: bool = False
     cross_view_every: int = 1
@@ -66,11 +64,10 @@ class WorldGenConfig:
     def __post_init__(self) -> None:
         for name in ("layers", "heads", "ffn_dim", "in_channels", "out_channels", "text_dim", "text_len"):
             self._expect(name, getattr(self, name) >= 1, "1 or more")
-        for name in ("concat_channels", "ego_dim", "num_tags", "start_stride", "start_patterns"):
+        for name in ("concat_channels", "ego_dim", "num_tags", "start_stride"):
             self._expect(name, getattr(self, name) >= 0, "0 or more")
         self._expect("head_dim", self.head_dim >= 6 and self.head_dim % 2 == 0, "an even number from 6 on")
         self._expect("freq_dim", self.freq_dim >= 2 and self.freq_dim % 2 == 0, "an even number from 2 on")
-        self._expect("start_patterns", self.start_stride > 0 or not self.start_patterns, "0 without start_stride")
         self._expect("patch", self.patch in PATCHES, " or ".join(map(str, PATCHES)))
         self._expect("qk_norm", self.qk_norm in QK_NORMS, " or ".join(QK_NORMS))
         self._expect("cross_view_every", 1 <= self.cross_view_every <= self.layers, f"1 to {self.layers} (layers)")
@@ -103,11 +100,11 @@ _TAGS = 22  # `tags.NUM_TAGS`
 CONFIGS = {
     "mini": WorldGenConfig(
         layers=6, ffn_dim=480, concat_channels=_CONCAT, text_dim=64, text_len=4, ego_dim=8, num_tags=_TAGS,
-        start_stride=16, start_patterns=32, carry=True, cross_view=True, cross_view_every=3,
+        start_stride=16, carry=True, cross_view=True, cross_view_every=3,
     ),
     "base": WorldGenConfig(
         layers=16, heads=12, ffn_dim=2048, concat_channels=_CONCAT, text_dim=768, text_len=64, ego_dim=8,
-        num_tags=_TAGS, start_stride=16, start_patterns=32, carry=True, cross_view=True, cross_view_every=2,
+        num_tags=_TAGS, start_stride=16, carry=True, cross_view=True, cross_view_every=2,
     ),
     "wan-1.3b": WorldGenConfig(  # Wan2.1-T2V-1.3B: 16 frames a second, 4 a latent
         layers=30, heads=12, head_dim=128, ffn_dim=8960, patch=2, in_channels=16, out_channels=16, text_dim=4096,

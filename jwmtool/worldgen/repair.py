@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +22,11 @@ from torch import Tensor, nn
 from jwmtool.artifacts.config_values import from_values, to_values
 from jwmtool.artifacts.weights import load_weights, read_config, weights_file
 from jwmtool.worldgen.reference import Picture, Reference
+from jwmtool.worldgen.unet import UNet
 
 KIND = "repair"  # under the metadata key `task`
 NEAR_M, FAR_M = 2.5, 5.0  # from a recorded place: what a scene covers is left as it is, and repaired in full
 _FINEST = 4  # px a cell of the finest stage
-_GROUPS = 8
 CHANNELS = {"color": 3, "coverage": 1, "carried": 3, "carried_coverage": 1, "still": 3}  # of `Seen`
 _AT_FIRST = (1.0, 0.0, -1.5)  # logits of the shares of render, carried picture and picture as it was
 _LEAST_DEVIATION = 0.03
@@ -100,22 +99,14 @@ def joined(several: Sequence[Seen]) -> Seen:
     return Seen(**{name: torch.cat([seen.maps()[name] for seen in several]) for name in CHANNELS})
 
 
-class Repair(nn.Module):
-    """A U-Net from `Seen` to pictures. Untrained it mixes the three of them in fixed shares."""
+class Repair(UNet):
+    """From `Seen` to pictures. Untrained it mixes the three of them in fixed shares."""
 
     def __init__(self, config: RepairConfig) -> None:
-        super().__init__()
+        channels = sum(CHANNELS.values()) * _FINEST**2
+        super().__init__(channels, 6 * _FINEST**2, config.widths, config.blocks)
         self.config = config
-        widths, blocks = config.widths, config.blocks
-        self.stem = nn.Conv2d(sum(CHANNELS.values()) * _FINEST**2, widths[0], 3, padding=1)
-        self.down = nn.ModuleList(_stage(width, count) for width, count in zip(widths, blocks, strict=True))
-        self.coarser = nn.ModuleList(nn.Conv2d(a, b, 2, 2) for a, b in pairwise(widths))
-        self.finer = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in pairwise(widths))
-        self.up = nn.ModuleList(_stage(width, count) for width, count in zip(widths[:-1], blocks, strict=False))
-        self.head = nn.Conv2d(widths[0], 6 * _FINEST**2, 3, padding=1)
         self.shares = nn.Parameter(torch.tensor(_AT_FIRST))
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
 
     def forward(self, seen: Seen) -> Tensor:  # [B, 3, H, W]
         """Repaired pictures, about [0, 1]."""
@@ -125,24 +116,10 @@ class Repair(nn.Module):
         deviation = seen.still.std((1, 2, 3), keepdim=True).clamp(min=_LEAST_DEVIATION)
         color, carried, still = ((picture - mean) / deviation for picture in pictures)
         told = torch.cat([color, seen.coverage, carried, seen.carried_coverage, still], dim=1)
-        made = F.pixel_shuffle(self._cells(F.pixel_unshuffle(told, _FINEST)), _FINEST)
+        made = F.pixel_shuffle(self.cells(F.pixel_unshuffle(told, _FINEST)), _FINEST)
         shares = (made[:, 3:] + self.shares[:, None, None]).softmax(1)
         mixed = torch.stack(pictures, 2) * shares[:, None]
         return mixed.sum(2) + deviation * made[:, :3]
-
-    def _cells(self, told: Tensor) -> Tensor:
-        x, finer = self.stem(told), []
-        for stage, coarser in zip(self.down, self.coarser, strict=False):
-            x = stage(x)
-            finer.append(x)
-            # Of an odd number of cells the last one counts twice.
-            x = coarser(F.pad(x, (0, x.shape[3] % 2, 0, x.shape[2] % 2), mode="replicate"))
-        x = self.down[-1](x)
-        for before, lift, stage in zip(reversed(finer), reversed(self.finer), reversed(self.up), strict=True):
-            larger = F.interpolate(lift(x), scale_factor=2.0, mode="nearest")
-            x = stage(before + larger[:, :, : before.shape[2], : before.shape[3]])
-        made: Tensor = self.head(x)
-        return made
 
 
 @torch.no_grad()
@@ -159,25 +136,6 @@ def repaired(model: nn.Module, seen: Seen) -> Tensor:  # [B, 3, H, W] in [0, 1],
         return made
     share = ((seen.away_m - NEAR_M) / (FAR_M - NEAR_M)).clamp(0.0, 1.0)[:, None, None, None]
     return torch.lerp(seen.color, made, torch.maximum(share, 1.0 - seen.coverage).expand_as(made))
-
-
-class _Block(nn.Module):
-    """Residual, nothing at first."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.norm = nn.GroupNorm(_GROUPS, width)
-        self.inner = nn.Conv2d(width, width, 3, padding=1)
-        self.outer = nn.Conv2d(width, width, 3, padding=1)
-        nn.init.zeros_(self.outer.weight)
-        nn.init.zeros_(self.outer.bias)  # type: ignore[arg-type]
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.outer(F.silu(self.inner(self.norm(x))))
-
-
-def _stage(width: int, count: int) -> nn.Sequential:
-    return nn.Sequential(*[_Block(width) for _ in range(count)])
 
 
 def load_repair(path: Path, device: str = "cpu") -> Repair:

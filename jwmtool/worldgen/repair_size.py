@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from jwmtool.errors import UsageError
+from jwmtool.artifacts.config_values import size_of
 from jwmtool.worldgen.repair import CHANNELS, CONFIGS, Repair, Seen
 
 _WIDTH, _HEIGHT = 224, 128  # px, of the picture that operations are told for
@@ -19,10 +19,7 @@ def describe_config(name: str) -> dict[str, Any]:
     Raises:
         UsageError: no such network; the message names those there are.
     """
-    known = {f"repair-{key}": key for key in CONFIGS}
-    if name not in known:
-        raise UsageError(f"--config: expected {', '.join(known)}, found {name!r}")
-    config, counter = CONFIGS[known[name]], FlopCounterMode(display=False)
+    config, counter = CONFIGS[size_of(name, "repair", CONFIGS)], FlopCounterMode(display=False)
     with torch.device("meta"), torch.no_grad(), counter:
         network = Repair(config)
         network(Seen(*(torch.empty(1, count, _HEIGHT, _WIDTH) for count in CHANNELS.values())))

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -95,9 +96,7 @@ def sample(
     clean: Tensor | None = None,  # [B, V, K, C, h, w] the first frames, K < T
     progress: Callable[[int], None] | None = None,  # is told the number of steps done
 ) -> Tensor:  # [B, V, T, C, h, w] float32; the first K frames are `clean`
-    """Follow dx / dt = velocity: by Euler's rule for few steps, else by Adams and Bashforth's of second order.
-
-    The latter leans on the velocity of the step before, so that it takes no pass more.
+    """See `follow`.
 
     Raises:
         ValueError: shapes that do not fit.
@@ -109,17 +108,30 @@ def sample(
         clean = clean.float()
         x = torch.cat((clean, x[:, :, K:]), dim=2)
     passes = _Passes(model, known, stride, sampling.guidance, noise[:, :, :K].float(), clean)
-    times = timesteps(sampling.steps, sampling.shift).tolist()
+    return follow(passes.velocity, x, timesteps(sampling.steps, sampling.shift), progress)
+
+
+@torch.inference_mode()
+def follow(
+    velocity: Callable[[Tensor, float], Tensor],  # of x at a time
+    x: Tensor,
+    times: Tensor,  # [steps + 1], falling
+    progress: Callable[[int], None] | None = None,  # is told the number of steps done
+) -> Tensor:  # of x's shape
+    """Follow dx / dt = velocity: by Euler's rule for few steps, else by Adams and Bashforth's of second order.
+
+    The latter leans on the velocity of the step before, so that it takes no pass more.
+    """
+    steps = len(times) - 1
     before, step_before = None, 0.0
-    for k in range(sampling.steps):
-        step = times[k + 1] - times[k]
-        velocity = passes.velocity(x, times[k])
-        slope = velocity
-        if before is not None and sampling.steps > _EULER_STEPS:
-            slope = velocity + step / (2.0 * step_before) * (velocity - before)
-        new = x[:, :, K:] + step * slope[:, :, K:]
-        x = new if clean is None else torch.cat((clean, new), dim=2)
-        before, step_before = velocity, step
+    for k, (time, later) in enumerate(pairwise(times.tolist())):
+        step = later - time
+        now = velocity(x, time)
+        slope = now
+        if before is not None and steps > _EULER_STEPS:
+            slope = now + step / (2.0 * step_before) * (now - before)
+        x = x + step * slope
+        before, step_before = now, step
         if progress is not None:
             progress(k + 1)
     return x
@@ -145,7 +157,7 @@ class _Passes:
         self._without = {part: known.without(part).conditions(C, stride) for part, _ in self._guided if part != FIRST}
 
     def velocity(self, x: Tensor, t: float) -> Tensor:
-        """At time t; that of clean frames means nothing."""
+        """At time t; clean frames stay as they are."""
         B, _, T = x.shape[:3]
         K = self._first_noise.shape[2]
         each = torch.full((B, T), t, device=x.device)
@@ -154,6 +166,7 @@ class _Passes:
         guided = velocity
         for scale, without in self._others(x, t, each):
             guided = guided + (scale - 1.0) * (velocity - without)
+        guided[:, :, :K] = 0.0
         return guided
 
     def _others(self, x: Tensor, t: float, each: Tensor) -> Iterator[tuple[float, Tensor]]:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from jwmtool.errors import UsageError
+from jwmtool.artifacts.config_values import size_of
 from jwmtool.worldgen.conditions import Conditions
 from jwmtool.worldgen.config import CONFIGS, WorldGenConfig
 from jwmtool.worldgen.transformer import WorldGen
@@ -104,10 +104,8 @@ def describe_config(name: str) -> dict[str, Any]:
     Raises:
         UsageError: no such network; the message names those there are.
     """
-    known = {f"worldgen-{key}": key for key in CONFIGS}
-    if name not in known:
-        raise UsageError(f"--config: expected {', '.join(known)}, found {name!r}")
-    config, clip = CONFIGS[known[name]], CLIPS[known[name]]
+    size = size_of(name, "worldgen", CONFIGS)
+    config, clip = CONFIGS[size], CLIPS[size]
     model = skeleton(config)
     counts, steps = parameters(model), operations(model, clip)
     total, peak = sum(counts.values()), activations(config, clip)

@@ -44,7 +44,7 @@ class WorldGen(nn.Module):
         if config.num_tags:
             self.tag_embedder = TagEmbedder(config)
         if config.start_stride:
-            self.start = GaussianStart(config.in_channels, config.start_stride, config.start_patterns)
+            self.start = GaussianStart(config.in_channels, config.start_stride)
         self.blocks = nn.ModuleList(
             Block(config, config.cross_view and k % every == every - 1) for k in range(config.layers)
         )
@@ -95,7 +95,7 @@ class WorldGen(nn.Module):
         out = self.proj_out(self.head(x_BVTPC, self.scale_shift_table, time_BTC))
         velocity = _unpatch(out, rows, columns, config.patch)
         if config.start_stride:
-            velocity = velocity + self.start(latents.float(), timesteps, conditions.concat, conditions.tags)
+            velocity = velocity + self.start(latents.float(), timesteps, conditions.concat)
         return velocity
 
     def _tokens(self, conditions: Conditions, B: int) -> tuple[Tensor, Tensor | None]:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from jwmtool.errors import UsageError
+from jwmtool.artifacts.config_values import size_of
 from jwmtool.worldrec.aggregation import QUERIES_AT_ONCE, WINDOW
 from jwmtool.worldrec.coarse_depth import FINE
 from jwmtool.worldrec.config import CONFIGS, WorldRecConfig
@@ -173,10 +173,7 @@ def describe_config(name: str) -> dict[str, Any]:
     Raises:
         UsageError: no such network; the message names those there are.
     """
-    known = {f"worldrec-{key}": config for key, config in CONFIGS.items()}
-    if name not in known:
-        raise UsageError(f"--config: expected {', '.join(known)}, found {name!r}")
-    config = known[name]
+    config = CONFIGS[size_of(name, "worldrec", CONFIGS)]
     model, window = skeleton(config), assumed(config)
     counts, steps, stages = parameters(model), operations(model, window), activations(config, window)
     total, peak = sum(counts.values()), max(stages.values())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jwmtool.artifacts.weights import weights_sha256
 from jwmtool.training.clips import Data
-from jwmtool.training.plan import Plan, begun_config, chosen_config
+from jwmtool.training.plan import CACHE, Plan, begun_config, chosen_config
 from jwmtool.training.record import Record
 from jwmtool.training.repair.prepare import Preparer
 from jwmtool.training.repair.recipe import Recipe
@@ -16,8 +16,6 @@ from jwmtool.training.run import Run
 from jwmtool.training.worldgen.store import Store
 from jwmtool.worldgen.repair import CONFIGS, KIND, RepairConfig, repair_config
 from jwmtool.worldrec.checkpoint import find_model, load_model
-
-CACHE = "cache"
 
 
 def plan_repair(

@@ -6,12 +6,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from jwmtool.artifacts.atomic import atomic_file
-from jwmtool.errors import InputError
+from jwmtool.training.prepared import opened
 from jwmtool.worldgen.repair import CHANNELS, Seen
 
 LEVELS = 255.0
@@ -45,9 +44,5 @@ def _as_bytes(values: Tensor) -> Tensor:
 
 
 def _slices(path: Path, rows: slice, names: list[str]) -> dict[str, Tensor]:
-    try:
-        with safe_open(path, "pt") as file:
-            return {name: file.get_slice(name)[rows] for name in names}
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
-        expected = "renders that a training prepared (without the file, they are prepared anew)"
-        raise InputError(path, expected, str(error) or "no such file") from None
+    with opened(path, "renders") as file:
+        return {name: file.get_slice(name)[rows] for name in names}

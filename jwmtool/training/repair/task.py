@@ -25,7 +25,6 @@ from jwmtool.worldgen.repair import CHANNELS, KIND, Repair, RepairConfig, Seen, 
 _FLOOR = 1e-4  # squared error below which a picture is good enough
 _EACH, _SHOWN = 8, 6  # pictures scored of a held-out clip, rows of the sheet
 _OF_A_STEP = 1  # sets what is drawn for a step apart from what is drawn for its first sample
-_TRIES = 16
 
 
 class RepairTask:
@@ -64,7 +63,7 @@ class RepairTask:
             InputError: a file of the store is damaged.
         """
         rng = np.random.default_rng((self.recipe.seed, index))
-        part = self._drawn(rng, shape)
+        part = self._data.draw_fitting(rng, lambda part: self._shape(part) == shape)
         row = int(rng.integers(self._count(part)))
         seen, true = read_pairs(self._store.path(part), slice(row, row + 1))
         if rng.random() < self.recipe.cut:
@@ -83,7 +82,7 @@ class RepairTask:
 
         def load(index: int) -> dict[str, Tensor]:
             step = index - (index - start_index) % together
-            part = self._drawn(np.random.default_rng((self.recipe.seed, step, _OF_A_STEP)))
+            part = self._data.draw(np.random.default_rng((self.recipe.seed, step, _OF_A_STEP)))
             return self.sample(index, self._shape(part))
 
         for batch in sample_batches(load, start_index, size, rank, world_size):
@@ -123,14 +122,6 @@ class RepairTask:
     def _shape_of(self, part: Part) -> Shape:
         _, true = read_pairs(self._store.path(part), slice(0, 1))
         return true.shape[3], true.shape[2]
-
-    def _drawn(self, rng: np.random.Generator, shape: Shape | None = None) -> Part:
-        """A part, of a shape."""
-        for _ in range(_TRIES):
-            part = self._data.draw(rng)
-            if shape is None or self._shape(part) == shape:
-                return part
-        return next(p for group in self._data.training for p in group if self._shape(p) == shape)
 
 
 def with_rectangles(seen: Seen, rng: np.random.Generator, both: bool = False) -> Seen:

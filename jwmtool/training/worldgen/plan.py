@@ -10,7 +10,7 @@ from jwmtool.artifacts.json_file import read_json
 from jwmtool.artifacts.weights import read_config, weights_sha256
 from jwmtool.errors import InputError, UsageError
 from jwmtool.training.clips import Data
-from jwmtool.training.plan import Plan, begun_config
+from jwmtool.training.plan import CACHE, Plan, begun_config
 from jwmtool.training.record import Record
 from jwmtool.training.run import Run
 from jwmtool.training.worldgen.prepare import Preparer
@@ -22,7 +22,7 @@ from jwmtool.worldgen.checkpoint import KIND
 from jwmtool.worldgen.config import WorldGenConfig
 from jwmtool.worldrec.checkpoint import SHIPPED, find_model, load_model
 
-AUTOENCODER, NO_PRIORS, CACHE = "autoencoder-mini", "none", "cache"
+AUTOENCODER, NO_PRIORS = "autoencoder-mini", "none"
 _FLAGS = "the recipe, seed, --autoencoder and --priors"
 
 

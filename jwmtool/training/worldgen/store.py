@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from jwmtool.artifacts.atomic import atomic_file
 from jwmtool.errors import InputError
 from jwmtool.training.clips import Part
+from jwmtool.training.prepared import opened
 
 FORMAT, VERSION = "jwm-latents", "1.3"
 CARRIED = "carried"  # the kind of priors that no scene gave: known pictures, carried along the path
@@ -144,7 +143,7 @@ def open_latents(path: Path) -> Stored:
     Raises:
         InputError: missing or damaged.
     """
-    with _opened(path) as file:
+    with opened(path, "latents") as file:
         told = json.loads((file.metadata() or {}).get("jwm", "{}"))
         if told.get("format") != FORMAT or told.get("version") != VERSION:
             raise InputError(path, f"{FORMAT} version {VERSION}", f"{told.get('format')} version {told.get('version')}")
@@ -170,7 +169,7 @@ def read_cut(
     """
     views = slice(cut.first_view, cut.first_view + cut.views)
     span = slice(cut.first, cut.numbers[-1] + 1)
-    with _opened(stored.path) as file:
+    with opened(stored.path, "latents") as file:
         found = {
             "latents": file.get_slice("latents")[views, span][:, :: cut.stride].float(),
             "rays": file.get_slice("rays")[views][:, None].float().expand(-1, cut.frames, -1, -1, -1),
@@ -181,16 +180,3 @@ def read_cut(
             found["prior"] = file.get_slice("priors")[one, views, span][0, :, :: cut.stride].float()
             found["coverage"] = file.get_slice("coverage")[one, views, span][0, :, :: cut.stride].float() / LEVELS
     return found
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    """The file open for reading, its troubles told in one line."""
-    expected = "latents that a training prepared (without the file, they are prepared anew)"
-    try:
-        with safe_open(path, "pt") as file:
-            yield file
-    except FileNotFoundError:
-        raise InputError(path, expected, "no such file") from None
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise InputError(path, expected, str(error)) from None

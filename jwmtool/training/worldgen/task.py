@@ -19,7 +19,6 @@ from jwmtool.training.worldgen.recipe import Recipe
 from jwmtool.training.worldgen.samples import Spec, drawn_sample, drawn_spec, stacked
 from jwmtool.training.worldgen.spread import measured_spread
 from jwmtool.training.worldgen.store import Store, Stored, open_latents
-from jwmtool.training.worldgen.typical import measured_patterns
 from jwmtool.worldgen.autoencoder import Autoencoder
 from jwmtool.worldgen.checkpoint import KIND
 from jwmtool.worldgen.config import WorldGenConfig
@@ -56,17 +55,12 @@ class WorldGenTask:
         self._scored: HeldOut | None = None
 
     def build(self) -> nn.Module:
-        """The network with its first weights; one with a start knows how far off priors are, and what frames show."""
+        """The network with its first weights; one with a start knows how far off priors are."""
         model = build_model(self._network)
         clips = [stored for group in self._clips() for stored in group] if self._network.start_stride else []
         about = measured_spread(clips)
         if about is not None:
             model.start.measured(*about)
-        patterns = model.start.patterns if self._network.start_stride else None
-        if patterns is not None:
-            found = measured_patterns(clips, self._network.start_patterns)
-            if found is not None:
-                patterns.measured(**found)
         return model
 
     def spec(self, step: int) -> Spec:
