@@ -23,7 +23,7 @@ from jwmtool.artifacts.config_values import from_values, to_values
 from jwmtool.artifacts.weights import load_weights, read_config, weights_file
 from jwmtool.worldgen.rays import CHANNELS as RAY_CHANNELS
 from jwmtool.worldgen.sampler import follow, timesteps
-from jwmtool.worldgen.tags import NUM_TAGS
+from jwmtool.worldgen.tags import NUM_TAGS, TAGS, tag_numbers
 from jwmtool.worldgen.unet import Look, UNet
 
 KIND = "first-frame"  # under the metadata key `task`
@@ -36,6 +36,7 @@ _MISSING = 0.06  # deviation of what is missing from a small picture, blown up
 _MOMENT_M = 4.0  # by which the moments of rays are divided
 _WAVES, _FASTEST = 32, 100.0  # of times, as the network sees them
 _SPOILT = 0.1  # noise in small pictures that are made sharp, in deviations: they are generated, not true
+_OF_EVENT = 3.0  # times as much guidance as of the words, beside it
 _COARSE_STEPS, _FINE_STEPS = 30, 12
 _COARSE_SHIFT = 3.0  # `timesteps`: most is decided close to noise
 
@@ -143,20 +144,21 @@ class FirstFrame(nn.Module):
         tags: Tensor,  # [B, groups] int64, -1: not told
         noise: tuple[Tensor, Tensor, Tensor],  # as `noises` tells
         views: int = 1,
-        guidance: float = 1.0,  # of the words
+        guidance: float = 1.0,  # of the words, and of an event, which is small, the more
         temperature: float = 1.0,
     ) -> Tensor:  # [B, 3, H, W] in [0, 1]
         """Pictures."""
         first, second, spoiling = noise
+        wanted = ((guidance - 1.0, untold(tags)), (_OF_EVENT * (guidance - 1.0), without_event(tags)))
+        others = [(more, without) for more, without in wanted if more != 0.0 and not torch.equal(without, tags)]
 
         def guided(spoilt: float, small: Tensor | None, views: int) -> Callable[[Tensor, float], Tensor]:
-            untold = torch.full_like(tags, -1)
-
             def velocity(x: Tensor, t: float) -> Tensor:
                 times = torch.tensor([t, spoilt], device=x.device).expand(len(x), 2)
-                clean: Tensor = self(x, rays, times, tags, small, views)
-                if guidance != 1.0 and not bool((tags == untold).all()):
-                    clean = clean + (guidance - 1.0) * (clean - self(x, rays, times, untold, small, views))
+                told: Tensor = self(x, rays, times, tags, small, views)
+                clean = told
+                for more, without in others:
+                    clean = clean + more * (told - self(x, rays, times, without, small, views))
                 return (x - clean) / t
 
             return velocity
@@ -172,6 +174,21 @@ class FirstFrame(nn.Module):
         for layer in self.coarse.modules():
             if isinstance(layer, Look):
                 layer.alone = off
+
+
+def untold(tags: Tensor) -> Tensor:
+    """None of them told."""
+    return torch.full_like(tags, -1)
+
+
+def without_event(tags: Tensor) -> Tensor:
+    """An event that happens is not told; all else, and that nothing happens, is."""
+    groups = list(TAGS)
+    place = groups.index("event")
+    nothing = int(tag_numbers({"event": "none"})[place])
+    found = tags.clone()
+    found[:, place] = torch.where(tags[:, place] == nothing, nothing, -1)
+    return found
 
 
 def noises(size: tuple[int, int]) -> tuple[tuple[int, int, int], ...]:
