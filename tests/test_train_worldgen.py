@@ -257,4 +257,4 @@ def test_what_is_wrong_is_told_in_one_line(
 def test_other_models_do_not_take_its_flags(worlds: Path, capsys: pytest.CaptureFixture[str], flag: str) -> None:
     words = ["train", "worldrec", "--data", str(worlds), "-o", "run", "--max-steps", "1", flag, "x"]
     assert run(words) == 2
-    assert f"{flag} x: only worldgen " in capsys.readouterr().err
+    assert f"{flag} x: only worldgen" in capsys.readouterr().err
