@@ -71,11 +71,13 @@ def noise_of(drive: Drive, frames: range, autoencoder: VideoAutoencoder, seed: i
     """Drawn on the CPU; that of a frame depends on the seed and its number alone."""
     width, height = (side // autoencoder.stride for side in drive.size)
     shape = (1, len(drive.cameras), autoencoder.channels, height, width)
-    drawn = []
-    for frame in frames:
-        mixed = np.random.SeedSequence([seed, frame]).generate_state(1, np.uint64)[0]
-        drawn.append(torch.randn(shape, generator=torch.Generator().manual_seed(int(mixed >> np.uint64(1)))))
-    return torch.stack(drawn, dim=2)
+    return torch.stack([torch.randn(shape, generator=drawing(seed, frame)) for frame in frames], dim=2)
+
+
+def drawing(seed: int, number: int) -> torch.Generator:
+    """Draws on the CPU what the seed and the number alone decide."""
+    mixed = np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(mixed >> np.uint64(1)))
 
 
 @dataclass(frozen=True)

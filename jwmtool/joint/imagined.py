@@ -3,22 +3,20 @@
 # V views.
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from jwmtool.geometry.camera import Camera
 from jwmtool.joint.drive import Drive
+from jwmtool.joint.generate import drawing
 from jwmtool.worldgen.autoencoder_config import MULTIPLE
-from jwmtool.worldgen.first_frame import RAYS_PX, FirstFrame, noises
-from jwmtool.worldgen.rays import camera_rays
+from jwmtool.worldgen.first_frame import INSIST, RAYS_PX, FirstFrame, drawn
+from jwmtool.worldgen.rays import rays_of
 from jwmtool.worldgen.sampler import Sampling
 from jwmtool.worldgen.tags import tag_numbers
 
-INSIST = 2.0  # guidance of the words, if no other is asked for
 _HIGHEST = 128  # px
-_FIRST_FRAME = 1  # sets the noise of this picture apart from that of the video
+_NUMBER = 1  # its noise begins like that of frame 1, which is another network's
 
 
 @torch.inference_mode()
@@ -31,15 +29,10 @@ def imagined(
     are made as small as those, and enlarged.
     """
     size, views = _learned(drive.size), len(drive.cameras)
-    rays = []
-    for c in drive.cameras:
-        view = Camera(c.K, c.width, c.height, c.rig_from_cam).resized(*size)
-        rays.append(camera_rays(view.K, c.rig_from_cam, view.height, view.width, RAYS_PX))
-    mixed = np.random.SeedSequence([seed, _FIRST_FRAME, 0]).generate_state(1, np.uint64)[0]
-    draw = torch.Generator().manual_seed(int(mixed >> np.uint64(1)))
-    first, second, third = (torch.randn(views, *shape, generator=draw).to(device) for shape in noises(size))
+    rays = rays_of(drive.cameras, size, RAYS_PX)
+    noise = drawn(views, size, drawing(seed, _NUMBER), device)
     made = model.paint(
-        torch.stack(rays).to(device), tag_numbers(drive.tags).expand(views, -1).to(device), (first, second, third),
+        rays.to(device), tag_numbers(drive.tags).expand(views, -1).to(device), noise,
         views, sampling.guidance.get("text", INSIST), sampling.temperature,
     )  # fmt: skip
     if size != drive.size:

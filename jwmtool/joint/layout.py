@@ -8,11 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jwmtool.artifacts.clip import Clip, Track
-from jwmtool.artifacts.tracks import box_at
 from jwmtool.errors import InputError
 from jwmtool.geometry import se3
 from jwmtool.geometry.camera import Camera
-from jwmtool.worldgen.drawing import Box, draw_layout
+from jwmtool.worldgen.drawing import boxes_at, draw_layout
 
 Floats = NDArray[np.float64]
 
@@ -59,10 +58,5 @@ class Layout:
     ) -> NDArray[np.float32]:
         """See `draw_layout`."""
         then_us = time_us + self.delay_us
-        boxes = []
-        for track in self.tracks:
-            world_from_box = box_at(track, then_us)
-            if world_from_box is not None:
-                boxes.append(Box(track.category, track.size_at(then_us), world_from_box))
         moved = replace(camera, world_from_cam=self.layout_from_world @ camera.world_from_cam)
-        return draw_layout(moved, boxes, self.lanes)
+        return draw_layout(moved, boxes_at(self.tracks, then_us), self.lanes)

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from jwmtool.artifacts.atomic import atomic_folder, check_output
 from jwmtool.artifacts.frame_meta import FrameMeta
 from jwmtool.artifacts.video import FrameWriter, check_video_output, open_writer, write_video
 from jwmtool.errors import UsageError
+from jwmtool.imaging.pixels import as_picture
 from jwmtool.imaging.sheet import contact_sheet
 from jwmtool.joint.drive import Drive
 from jwmtool.joint.generate import Generated
@@ -100,7 +100,7 @@ class Writers:
         """Add the frames of one chunk."""
         for view, writer in enumerate(self.of[sample]):
             for k, frame in enumerate(made.frames):
-                image = preview_of(made, view, k) if preview else _picture(made.video[view, k])
+                image = preview_of(made, view, k) if preview else as_picture(made.video[view, k])
                 writer.write(image, meta_of(drive, view, frame, seed, made, image))
 
 
@@ -130,15 +130,9 @@ def preview_of(made: Generated, view: int, k: int) -> Picture:
     if made.prior is None:
         raise UsageError("--preview: expected --prior SCENE, found none")
     coverage = made.prior.coverage[view, k].expand(3, -1, -1)
-    panels = [_picture(x) for x in (made.prior.bare[view, k], coverage, made.video[view, k])]
+    panels = [as_picture(x) for x in (made.prior.bare[view, k], coverage, made.video[view, k])]
     stacked = panels[0].shape[1] > WIDE * panels[0].shape[0]
     return contact_sheet(panels, ["rendered", "coverage", "generated"], columns=1 if stacked else 3, gap_px=2)
-
-
-def _picture(image: Tensor) -> Picture:
-    """[3, H, W] in [0, 1] to [H, W, 3]."""
-    scaled = (image.clamp(0.0, 1.0) * 255.0 + 0.5).permute(1, 2, 0).numpy()
-    return np.ascontiguousarray(scaled).astype(np.uint8)
 
 
 def _of_videos(folder: Path) -> bool:

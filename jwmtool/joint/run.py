@@ -196,15 +196,20 @@ def plan_videos(order: Order) -> Plan:
     model = find_checkpoint(order.model, MODEL, "--model")
     autoencoder = find_checkpoint(order.autoencoder, AUTOENCODER, "--autoencoder")
     small = check_fit(model, autoencoder).start_stride > 0
-    # Another network's weights are told before any work.
+
+    def beside(given: str | None, shipped: str, flag: str, check: Callable[[Path], Any]) -> Path | None:
+        """A network that a small model has beside it by default; another's weights are told before any work."""
+        if given == WITHOUT or not (small or given is not None):
+            return None
+        found = find_checkpoint(given, shipped, flag)
+        check(found)
+        return found
+
     repair = first_frame_model = None
-    if scene is not None and order.repair != WITHOUT and (small or order.repair is not None):
-        repair = find_checkpoint(order.repair, REPAIR, "--repair")
-        repair_config(repair)
-    unseen, painter = scene is None and not order.first_frames, order.first_frame_model
-    if unseen and painter != WITHOUT and (small or painter is not None):
-        first_frame_model = find_checkpoint(painter, FIRST_FRAME, "--first-frame-model")
-        first_frame_config(first_frame_model)
+    if scene is not None:
+        repair = beside(order.repair, REPAIR, "--repair", repair_config)
+    elif not order.first_frames:
+        first_frame_model = beside(order.first_frame_model, FIRST_FRAME, "--first-frame-model", first_frame_config)
     device = resolve_device(order.device)
     return Plan(order, drive, output, scene, clip, layout, model, autoencoder, repair, first_frame_model, device)
 

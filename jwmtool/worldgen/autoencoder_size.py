@@ -5,14 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from jwmtool.artifacts.config_values import size_of
 from jwmtool.worldgen.autoencoder import Autoencoder
 from jwmtool.worldgen.autoencoder_config import CONFIGS
-
-_WIDTH, _HEIGHT = 224, 128  # px, of the picture that operations are told for
+from jwmtool.worldgen.counted import HEIGHT, WIDTH, gigaflops, weights_mb
 
 
 def describe_config(name: str) -> dict[str, Any]:
@@ -24,22 +21,15 @@ def describe_config(name: str) -> dict[str, Any]:
     config = CONFIGS[size_of(name, "autoencoder", CONFIGS)]
     with torch.device("meta"):
         network = Autoencoder(config)
-        picture = torch.empty(1, 3, _HEIGHT, _WIDTH)
-        latents = torch.empty(1, config.channels, _HEIGHT // config.stride, _WIDTH // config.stride)
+        picture = torch.empty(1, 3, HEIGHT, WIDTH)
+        latents = torch.empty(1, config.channels, HEIGHT // config.stride, WIDTH // config.stride)
     counts = {part: sum(p.numel() for p in module.parameters()) for part, module in network.named_children()}
     total = sum(counts.values())
     return {
         "config": name,
         **config.to_dict(),
         "parameters": {"total": total, **counts},
-        "weights_mb": {"float32": round(4 * total / 2**20, 1), "float16": round(2 * total / 2**20, 1)},
-        "gflops": {"encode": _giga(network.encoder, picture), "decode": _giga(network.decoder, latents)},
-        "assumed": f"gflops are of one picture of {_WIDTH}x{_HEIGHT} px, without a prior",
+        "weights_mb": weights_mb(total),
+        "gflops": {"encode": gigaflops(network.encoder, picture), "decode": gigaflops(network.decoder, latents)},
+        "assumed": f"gflops are of one picture of {WIDTH}x{HEIGHT} px, without a prior",
     }
-
-
-def _giga(part: nn.Module, given: torch.Tensor) -> float:
-    counter = FlopCounterMode(display=False)
-    with torch.no_grad(), counter:
-        part(given)
-    return round(counter.get_total_flops() / 1e9, 2)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from jwmtool.artifacts.tracks import EDGES
+from jwmtool.artifacts.clip import Track
+from jwmtool.artifacts.tracks import EDGES, box_at
 from jwmtool.geometry import se3
 from jwmtool.geometry.camera import Camera
 from jwmtool.worldgen.known import LAYOUT_MAPS, SUBCELL
@@ -35,6 +36,12 @@ class Box:
     category: str
     size: tuple[float, float, float]  # length, width, height, m
     world_from_box: Floats  # [4, 4], its origin at the box's center
+
+
+def boxes_at(tracks: Iterable[Track], time_us: int) -> list[Box]:
+    """Of tracks that are there at a time."""
+    poses = [(track, box_at(track, time_us)) for track in tracks]
+    return [Box(track.category, track.size_at(time_us), pose) for track, pose in poses if pose is not None]
 
 
 def draw_layout(

@@ -23,9 +23,10 @@ from jwmtool.artifacts.config_values import from_values, to_values
 from jwmtool.artifacts.weights import load_weights, read_config, weights_file
 from jwmtool.worldgen.rays import CHANNELS as RAY_CHANNELS
 from jwmtool.worldgen.sampler import follow, timesteps
-from jwmtool.worldgen.tags import NUM_TAGS, TAGS, tag_numbers
+from jwmtool.worldgen.tags import EVENT, NO_EVENT, NUM_TAGS
 from jwmtool.worldgen.unet import Look, UNet
 
+Noise = tuple[Tensor, Tensor, Tensor]  # of the shapes of `noises`
 KIND = "first-frame"  # under the metadata key `task`
 SMALLER = 4  # times, in width and height, is the small picture
 RAYS_PX = 8  # of a cell that has a ray
@@ -36,6 +37,7 @@ _MISSING = 0.06  # deviation of what is missing from a small picture, blown up
 _MOMENT_M = 4.0  # by which the moments of rays are divided
 _WAVES, _FASTEST = 32, 100.0  # of times, as the network sees them
 _SPOILT = 0.1  # noise in small pictures that are made sharp, in deviations: they are generated, not true
+INSIST = 2.0  # guidance of the words, if no other is asked for
 _OF_EVENT = 3.0  # times as much guidance as of the words, beside it
 _COARSE_STEPS, _FINE_STEPS = 30, 12
 _COARSE_SHIFT = 3.0  # `timesteps`: most is decided close to noise
@@ -142,7 +144,7 @@ class FirstFrame(nn.Module):
         self,
         rays: Tensor,  # [B, 6, H / 8, W / 8] the rays of cells
         tags: Tensor,  # [B, groups] int64, -1: not told
-        noise: tuple[Tensor, Tensor, Tensor],  # as `noises` tells
+        noise: Noise,
         views: int = 1,
         guidance: float = 1.0,  # of the words, and of an event, which is small, the more
         temperature: float = 1.0,
@@ -183,11 +185,8 @@ def untold(tags: Tensor) -> Tensor:
 
 def without_event(tags: Tensor) -> Tensor:
     """An event that happens is not told; all else, and that nothing happens, is."""
-    groups = list(TAGS)
-    place = groups.index("event")
-    nothing = int(tag_numbers({"event": "none"})[place])
     found = tags.clone()
-    found[:, place] = torch.where(tags[:, place] == nothing, nothing, -1)
+    found[:, EVENT] = torch.where(tags[:, EVENT] == NO_EVENT, NO_EVENT, -1)
     return found
 
 
@@ -203,6 +202,12 @@ def noises(size: tuple[int, int]) -> tuple[tuple[int, int, int], ...]:
         (3 * SMALLER**2, height // SMALLER, width // SMALLER),
         (3, height // SMALLER, width // SMALLER),
     )
+
+
+def drawn(count: int, size: tuple[int, int], draw: torch.Generator, device: str | torch.device = "cpu") -> Noise:
+    """Noise for so many pictures of a size (W, H), px; drawn on the CPU."""
+    first, second, third = (torch.randn(count, *shape, generator=draw).to(device) for shape in noises(size))
+    return first, second, third
 
 
 def coarse_of(small: Tensor) -> Tensor:

@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from jwmtool.artifacts.config_values import size_of
+from jwmtool.worldgen.counted import HEIGHT, WIDTH, gigaflops, weights_mb
 from jwmtool.worldgen.first_frame import CONFIGS, FirstFrame, noises
 from jwmtool.worldgen.rays import CHANNELS
 from jwmtool.worldgen.tags import TAGS
-
-_WIDTH, _HEIGHT = 224, 128  # px, of the picture that operations are told for
 
 
 def describe_config(name: str) -> dict[str, Any]:
@@ -24,7 +22,7 @@ def describe_config(name: str) -> dict[str, Any]:
     config = CONFIGS[size_of(name, "first-frame", CONFIGS)]
     with torch.device("meta"):
         network = FirstFrame(config)
-        first, second, small = (torch.empty(1, *shape) for shape in noises((_WIDTH, _HEIGHT)))
+        first, second, small = (torch.empty(1, *shape) for shape in noises((WIDTH, HEIGHT)))
         given = torch.empty(1, CHANNELS, *first.shape[2:]), torch.empty(1, 2), torch.zeros(1, len(TAGS)).long()
     counts = {part: sum(p.numel() for p in module.parameters()) for part, module in network.named_children()}
     total = sum(counts.values())
@@ -32,14 +30,7 @@ def describe_config(name: str) -> dict[str, Any]:
         "config": name,
         **config.to_dict(),
         "parameters": {"total": total, **counts},
-        "weights_mb": {"float32": round(4 * total / 2**20, 1), "float16": round(2 * total / 2**20, 1)},
-        "gflops": {"coarse": _giga(network, first, *given), "fine": _giga(network, second, *given, small)},
-        "assumed": f"gflops are of one step for a picture of {_WIDTH}x{_HEIGHT} px, without guidance",
+        "weights_mb": weights_mb(total),
+        "gflops": {"coarse": gigaflops(network, first, *given), "fine": gigaflops(network, second, *given, small)},
+        "assumed": f"gflops are of one step for a picture of {WIDTH}x{HEIGHT} px, without guidance",
     }
-
-
-def _giga(network: FirstFrame, *given: torch.Tensor) -> float:
-    counter = FlopCounterMode(display=False)
-    with torch.no_grad(), counter:
-        network(*given)
-    return round(counter.get_total_flops() / 1e9, 2)

@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from jwmtool.artifacts.clip import ClipCamera
+from jwmtool.geometry.camera import Camera
+
 CHANNELS = 6
+
+
+def rays_of(
+    cameras: Sequence[ClipCamera],
+    size: tuple[int, int],  # (width, height) px that their pictures are brought to; multiples of `stride`
+    stride: int,
+) -> Tensor:  # [V, 6, height / stride, width / stride]
+    """`camera_rays` of several cameras."""
+    found = []
+    for camera in cameras:
+        view = Camera(camera.K, camera.width, camera.height, camera.rig_from_cam).resized(*size)
+        found.append(camera_rays(view.K, camera.rig_from_cam, view.height, view.width, stride))
+    return torch.stack(found)
 
 
 def camera_rays(

@@ -19,6 +19,8 @@ TAGS: dict[str, tuple[str, ...]] = {
 }
 _NUMBERS = {pair: k for k, pair in enumerate((group, value) for group, values in TAGS.items() for value in values)}
 NUM_TAGS = len(_NUMBERS)
+WEATHER, EVENT = (list(TAGS).index(group) for group in ("weather", "event"))  # their places among the groups
+NO_EVENT = _NUMBERS["event", "none"]
 
 # Words of prompts beside the tags' own names.
 _WORDS: dict[str, tuple[str, str]] = {

@@ -10,17 +10,15 @@ from torch import Tensor
 
 from jwmtool.artifacts.clip import Clip
 from jwmtool.artifacts.clip_io import read_clip
-from jwmtool.artifacts.tracks import box_at
-from jwmtool.geometry.camera import Camera
 from jwmtool.training.autoencoder.pictures import Shape, load_picture, shape_for
 from jwmtool.training.clips import Data, Part
 from jwmtool.training.first_frame.store import Pictures, write_pictures
 from jwmtool.training.worldgen.prepare import prepare_parts, usable
 from jwmtool.training.worldgen.store import Store
-from jwmtool.worldgen.drawing import Box, draw_layout
+from jwmtool.worldgen.drawing import boxes_at, draw_layout
 from jwmtool.worldgen.first_frame import RAYS_PX
 from jwmtool.worldgen.known import SUBCELL
-from jwmtool.worldgen.rays import camera_rays
+from jwmtool.worldgen.rays import rays_of
 from jwmtool.worldgen.tags import known_tags, tag_numbers
 
 _EVENT, _NOTHING = "event", "none"
@@ -51,19 +49,12 @@ class Preparer:
         names, frames = usable(clip, part)
         first = clip.cameras[names[0]]
         shape = shape_for(first.width, first.height, self.shapes)
-        rays = []
-        for name in names:
-            view = _view(clip, frames[0], name, shape)
-            rays.append(camera_rays(view.K, clip.cameras[name].rig_from_cam, shape[1], shape[0], RAYS_PX))
         pictures = np.stack([np.stack([load_picture(clip, (k, name), shape) for name in names]) for k in frames])
         told = [[_told(clip, k, name, shape) for name in names] for k in frames]
         tags, subject = (torch.stack([torch.stack([one[part] for one in row]) for row in told]) for part in range(2))
         color = torch.from_numpy(pictures).permute(0, 1, 4, 2, 3)
-        write_pictures(store.path(part), Pictures(color, torch.stack(rays), tags, subject[:, :, None]))
-
-
-def _view(clip: Clip, frame: int, name: str, shape: Shape) -> Camera:
-    return clip.camera_at(frame, name).resized(*shape)
+        rays = rays_of([clip.cameras[name] for name in names], shape, RAYS_PX)
+        write_pictures(store.path(part), Pictures(color, rays, tags, subject[:, :, None]))
 
 
 def _told(clip: Clip, frame: int, name: str, shape: Shape) -> tuple[Tensor, Tensor]:
@@ -77,9 +68,8 @@ def _told(clip: Clip, frame: int, name: str, shape: Shape) -> tuple[Tensor, Tens
     subject = np.zeros((shape[1] // SUBCELL, shape[0] // SUBCELL), bool)
     if event != _NOTHING and bodies:
         time_us = clip.frames[frame].images[name].time_us
-        poses = [(body, box_at(body, time_us)) for body in bodies]
-        boxes = [Box(body.category, body.size_at(time_us), pose) for body, pose in poses if pose is not None]
-        outlines = draw_layout(_view(clip, frame, name, shape), boxes, []).max(0) > 0.0
+        view = clip.camera_at(frame, name).resized(*shape)
+        outlines = draw_layout(view, boxes_at(bodies, time_us), []).max(0) > 0.0
         if outlines.mean() < _LEAST:
             tags[_EVENT] = _NOTHING
         else:

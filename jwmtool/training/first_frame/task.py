@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
+from jwmtool.imaging.pixels import as_picture
 from jwmtool.imaging.sheet import contact_sheet
 from jwmtool.training.clips import Data, Part
 from jwmtool.training.first_frame.recipe import Recipe
@@ -19,26 +20,26 @@ from jwmtool.training.first_frame.store import Pictures, picture_shape, read_pic
 from jwmtool.training.prefetch import sample_batches
 from jwmtool.training.worldgen.store import Store
 from jwmtool.worldgen.first_frame import (
+    INSIST,
     KIND,
     FirstFrame,
     FirstFrameConfig,
+    Noise,
     coarse_of,
+    drawn,
     missing_of,
-    noises,
     small_of,
 )
 from jwmtool.worldgen.known import SUBCELL
-from jwmtool.worldgen.tags import NUM_TAGS, TAGS
+from jwmtool.worldgen.tags import EVENT, NO_EVENT, TAGS, WEATHER
 
 Shape = tuple[int, int, int]  # views, H, W
 _EACH, _SHOWN = 4, 10  # pictures scored of a held-out clip, shown on the sheet
 _OF_A_STEP = 1  # sets what is drawn for a step apart from what is drawn for its first sample
 _CROP_PX = 2 * 8  # crops begin at multiples of this
-_GUIDANCE = 2.0  # of the words, on the sheet
 _TIMES = (0.3, 0.5, 0.7, 0.9, 0.98)  # that scores are of
 _BEGIN = 0.3  # times as close to 1 count as the beginning, more of them the closer
 _LEAST_TIME = 0.05  # errors just before the end do not count more than those
-_LEFT_OUT = tuple(TAGS).index("weather")
 
 
 class FirstFrameTask:
@@ -114,20 +115,19 @@ class FirstFrameTask:
         pictures, rays, tags = (batch[name].flatten(0, 1) for name in ("pictures", "rays", "tags"))
         samples = len(pictures) // views
 
-        def drawn(*shape: int) -> Tensor:
-            return torch.randn(*shape, generator=generator).to(pictures.device)
+        def normal(count: int) -> Tensor:
+            return torch.randn(count, generator=generator).to(pictures.device)
 
         chosen = torch.rand(2, samples, generator=generator).to(pictures.device)
         begin = 1.0 - _BEGIN * chosen[0].square()
-        times = torch.where(chosen[1] < self.recipe.begin, begin, torch.sigmoid(drawn(samples) + self.recipe.late))
+        times = torch.where(chosen[1] < self.recipe.begin, begin, torch.sigmoid(normal(samples) + self.recipe.late))
         times = times.repeat_interleave(views)
-        later = torch.sigmoid(drawn(len(pictures)))
+        later = torch.sigmoid(normal(len(pictures)))
         spoilt = self.recipe.spoilt * torch.rand(len(pictures), generator=generator).to(pictures.device)
-        shapes = noises((pictures.shape[3], pictures.shape[2]))
-        noise = [drawn(len(pictures), *shape) for shape in shapes]
+        noise = drawn(len(pictures), _size(pictures), generator, pictures.device)
         place = [float(torch.rand((), generator=generator)) for _ in range(2)]
         cut = _crop(pictures.shape[2:], self.recipe.crop, place)
-        told = (tags[:, -1] >= 0)[:, None, None, None]
+        told = (tags[:, EVENT] >= 0)[:, None, None, None]
         counts = 1.0 + self.recipe.subject * (batch["subject"].flatten(0, 1) & told)
         coarse, fine = losses(model, pictures, rays, tags, (times, later, spoilt), noise, views, cut, counts)
         return coarse + fine, {"coarse": coarse.detach(), "fine": fine.detach()}
@@ -141,13 +141,12 @@ class FirstFrameTask:
             rays = some.rays.repeat(len(some.pictures), 1, 1, 1)
             draw = torch.Generator().manual_seed(0)
             device = next(model.parameters()).device
-            shapes = noises((pictures.shape[3], pictures.shape[2]))
+            told = (pictures.to(device), rays.to(device), tags.to(device))
+            whole = _crop(pictures.shape[2:], _size(pictures), [0.0, 0.0])
             for time in _TIMES:
-                noise = [torch.randn(len(pictures), *shape, generator=draw).to(device) for shape in shapes]
+                noise = drawn(len(pictures), _size(pictures), draw, device)
                 each = torch.full((len(pictures),), time, device=device)
                 spoilt = torch.full_like(each, self.recipe.spoilt / 2.0)
-                told = (pictures.to(device), rays.to(device), tags.to(device))
-                whole = _crop(pictures.shape[2:], (10**6, 10**6), [0.0, 0.0])
                 rows.append([float(x) for x in losses(model, *told, (each, each, spoilt), noise, views, whole)])
         coarse, fine = np.mean(rows, axis=0).tolist()
         return {"loss": coarse + fine, "coarse": coarse, "fine": fine}
@@ -161,18 +160,16 @@ class FirstFrameTask:
         for some in self._held_out():
             true, rays, tags = some.pictures[0, :1], some.rays[:1].to(device), some.tags[0, :1].to(device)
             draw = torch.Generator().manual_seed(len(shown))
-            shapes = noises((true.shape[3], true.shape[2]))
-            first, second, third = (torch.randn(1, *shape, generator=draw).to(device) for shape in shapes)
-            made = network.paint(rays, tags, (first, second, third), guidance=_GUIDANCE)
+            made = network.paint(rays, tags, drawn(1, _size(true), draw, device), guidance=INSIST)
             if not shown or shown[0].shape[:2] == tuple(true.shape[2:]):
-                shown += [_bytes(true[0]), _bytes(made[0])]
+                shown += [as_picture(true[0]), as_picture(made[0])]
                 labels += [_words(tags[0]), "painted"]
         return contact_sheet(shown[: 2 * _SHOWN], labels[: 2 * _SHOWN], columns=4)
 
     def _left_out(self, tags: Tensor, rng: np.random.Generator) -> Tensor:
         """Some tags of [V, groups] not told, those of all views alike."""
         chances = np.full(tags.shape[1], self.recipe.untold_other)
-        chances[_LEFT_OUT] = self.recipe.untold_weather
+        chances[WEATHER] = self.recipe.untold_weather
         untold = rng.random(tags.shape[1]) < chances
         if rng.random() < self.recipe.untold:
             untold[:] = True
@@ -190,7 +187,7 @@ def losses(
     rays: Tensor,  # [B, 6, H / 8, W / 8]
     tags: Tensor,  # [B, groups]
     times: tuple[Tensor, Tensor, Tensor],  # [B] each: of either go, and how spoilt small pictures are for the second
-    noise: list[Tensor],  # of the shapes of `noises`
+    noise: Noise,
     views: int,
     cut: tuple[slice, slice],  # rows and columns that the second go makes, cells of 8 px
     counts: Tensor | None = None,  # [B, 1, H / 4, W / 4] how much errors count
@@ -224,17 +221,22 @@ def _error(off: Tensor, time: Tensor, counts: Tensor) -> Tensor:
 
 def together(tags: Tensor) -> Tensor:
     """What all views [..., V, groups] are told: an event that one of them shows."""
-    nothing = NUM_TAGS - len(TAGS["event"])
-    event = tags[..., -1]
-    shown = torch.where(event == nothing, -1, event).amax(-1, keepdim=True)
-    told = torch.where(shown >= 0, shown, event)
-    return torch.cat([tags[..., :-1], told[..., None]], -1)
+    event = tags[..., EVENT]
+    shown = torch.where(event == NO_EVENT, -1, event).amax(-1, keepdim=True)
+    told = tags.clone()
+    told[..., EVENT] = torch.where(shown >= 0, shown, event)
+    return told
 
 
 def mirrored(rays: Tensor) -> Tensor:
     """Rays [V, 6, h, w] of mirrored pictures: left (y) is right, moments turn the other way about x and z."""
     signs = torch.tensor([1.0, -1.0, 1.0, -1.0, 1.0, -1.0])
     return rays.flip(3) * signs[:, None, None]
+
+
+def _size(pictures: Tensor) -> tuple[int, int]:
+    """(W, H), px."""
+    return pictures.shape[-1], pictures.shape[-2]
 
 
 def _crop(size: torch.Size, crop: tuple[int, int], place: list[float]) -> tuple[slice, slice]:
@@ -250,8 +252,3 @@ def _crop(size: torch.Size, crop: tuple[int, int], place: list[float]) -> tuple[
 def _words(tags: Tensor) -> str:
     names = [value for values in TAGS.values() for value in values]
     return " ".join(names[int(k)] for k in tags if int(k) >= 0)
-
-
-def _bytes(picture: Tensor) -> NDArray[np.uint8]:
-    """[3, H, W] in [0, 1] to [H, W, 3]."""
-    return np.ascontiguousarray((picture.clamp(0.0, 1.0) * 255.0 + 0.5).permute(1, 2, 0).cpu().numpy()).astype(np.uint8)

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
+from jwmtool.imaging.pixels import as_picture
 from jwmtool.imaging.push_pull import push_pull
 from jwmtool.imaging.sheet import contact_sheet
 from jwmtool.training.autoencoder.pictures import Shape
@@ -107,7 +108,7 @@ class RepairTask:
         shown: list[NDArray[np.uint8]] = []
         for seen, made, true in self._held_out(model):
             columns = (seen.color, seen.carried, made, true)
-            shown += [_bytes(column[-1]) for column in columns]
+            shown += [as_picture(column[-1]) for column in columns]
         shape = shown[0].shape
         rows = [shown[k : k + 4] for k in range(0, len(shown), 4) if shown[k].shape == shape][:_SHOWN]
         labels = ["rendered", "carried", "repaired", "true"] * len(rows)
@@ -151,8 +152,3 @@ def with_rectangles(seen: Seen, rng: np.random.Generator, both: bool = False) ->
 
 def _psnr(made: Tensor, true: Tensor) -> Tensor:  # [N] dB
     return -10.0 * torch.log10((made - true).square().flatten(1).mean(1).clamp(min=1e-10))
-
-
-def _bytes(picture: Tensor) -> NDArray[np.uint8]:
-    """[3, H, W] in [0, 1] to [H, W, 3]."""
-    return np.ascontiguousarray((picture.clamp(0.0, 1.0) * 255.0 + 0.5).permute(1, 2, 0).numpy()).astype(np.uint8)

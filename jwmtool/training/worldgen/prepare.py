@@ -15,7 +15,6 @@ from torch import Tensor
 from jwmtool import console
 from jwmtool.artifacts.clip import Clip, ClipFrame
 from jwmtool.artifacts.clip_io import read_clip
-from jwmtool.artifacts.tracks import box_at
 from jwmtool.errors import InputError
 from jwmtool.training.autoencoder.pictures import Shape, load_picture, shape_for
 from jwmtool.training.clips import Data, Part
@@ -30,9 +29,9 @@ from jwmtool.training.worldgen.priors import (
 from jwmtool.training.worldgen.store import CARRIED, LEVELS, Latents, Store, write_latents
 from jwmtool.worldgen.autoencoder import Autoencoder
 from jwmtool.worldgen.carry import carried
-from jwmtool.worldgen.drawing import Box, draw_layout
+from jwmtool.worldgen.drawing import Box, boxes_at, draw_layout
 from jwmtool.worldgen.known import cells
-from jwmtool.worldgen.rays import camera_rays
+from jwmtool.worldgen.rays import rays_of
 from jwmtool.worldgen.tags import known_tags
 from jwmtool.worldrec.model import WorldRec
 
@@ -73,11 +72,6 @@ class Preparer:
         shape = shape_for(first.width, first.height, self.shapes)
         rng = np.random.default_rng(int(hashlib.sha256(path.name.encode()).hexdigest()[:16], 16))
         pieces = [self._piece(replace(clip, frames=run), names, shape, rng) for run in runs(clip, frames)]
-        cameras = [replace(clip.camera_at(frames[0], name), world_from_cam=np.eye(4)) for name in names]
-        rays = [
-            camera_rays(camera.resized(*shape).K, clip.cameras[name].rig_from_cam, shape[1], shape[0], self._stride)
-            for camera, name in zip(cameras, names, strict=True)
-        ]
         times_us = clip.times_us[frames]
         starts = [first for first in _CARRIED_FROM if first < len(frames)]
         known = [self._carried(replace(clip, frames=[clip.frames[k] for k in frames]), names, shape, k) for k in starts]
@@ -88,7 +82,7 @@ class Preparer:
         )
         latents = Latents(
             latents=torch.cat([piece.latents for piece in pieces], 1),
-            rays=torch.stack(rays),
+            rays=rays_of([clip.cameras[name] for name in names], shape, self._stride),
             layout=torch.cat([piece.layout for piece in pieces], 1),
             world_from_rig=torch.from_numpy(clip.world_from_rig[frames]),
             times_s=torch.from_numpy((times_us - times_us[0]) * 1e-6),
@@ -234,10 +228,7 @@ class _Boxes:
         """When a picture was taken."""
         time_us = self._clip.frames[frame].images[name].time_us
         if time_us not in self._found:
-            poses = [(track, box_at(track, time_us)) for track in self._clip.tracks]
-            self._found[time_us] = [
-                Box(track.category, track.size_at(time_us), pose) for track, pose in poses if pose is not None
-            ]
+            self._found[time_us] = boxes_at(self._clip.tracks, time_us)
         return self._found[time_us]
 
 
